@@ -1,0 +1,38 @@
+"""mpno: mixed-precision neural operators, as a library and as a runnable reproduction of their paper.
+
+Public names load on first use, so that importing :mod:`mpno` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpno.models import FNO
+    from mpno.numerics import round_to
+    from mpno.specs import MpnoError, PrecisionSetting, RunSpec
+    from mpno.spectral import SpectralConv
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FNO": "mpno.models",
+    "MpnoError": "mpno.specs",
+    "PrecisionSetting": "mpno.specs",
+    "RunSpec": "mpno.specs",
+    "SpectralConv": "mpno.spectral",
+    "round_to": "mpno.numerics",
+}
+
+__all__ = ["FNO", "MpnoError", "PrecisionSetting", "RunSpec", "SpectralConv", "__version__", "round_to"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mpno' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

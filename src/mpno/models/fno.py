@@ -1,0 +1,147 @@
+"""The Fourier neural operator, with the topology of the public library's."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mpno.numerics import PointwiseLinear, add, gelu, hold, widest
+from mpno.specs import ModelSpec, MpnoError, PrecisionSetting
+from mpno.specs.names import Norm, Transform
+from mpno.spectral import SpectralConv
+
+
+class ChannelMLP(nn.Module):
+    """Two pointwise linear layers with a GELU between them."""
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int, format: str) -> None:
+        super().__init__()
+        self.first = PointwiseLinear(in_channels, hidden, format=format)
+        self.second = PointwiseLinear(hidden, out_channels, format=format)
+        self.format = format
+
+    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        return self.second(gelu(self.first(x), self.format))
+
+
+class FieldNorm(nn.Module):
+    """Group normalisation with one group: mean and variance over the whole field, then one gain per channel.
+
+    Runs in fp32, as autocast has it. Source: Wu and He, "Group Normalization", 2018.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.gain, self.shift, self.eps = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)), eps
+
+    def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        x = x.float()
+        variance, mean = torch.var_mean(x, tuple(range(1, x.ndim)), correction=0, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + self.eps) * self.gain + self.shift
+
+
+class FNOBlock(nn.Module):
+    """Spectral convolution with a linear skip, then a channel MLP with a soft-gating skip.
+
+    Args:
+        width: channels in and out.
+        modes: see :class:`SpectralConv`.
+        mlp_hidden: hidden channels of the channel MLP.
+        last: the last block ends without an activation.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        modes: tuple[int, ...],
+        mlp_hidden: int,
+        norm: Norm,
+        last: bool,
+        precision: PrecisionSetting,
+        transform: Transform,
+    ) -> None:
+        super().__init__()
+        self.last, self.precision = last, precision
+        self.conv = SpectralConv(width, width, modes, precision=precision, transform=transform, channels_last=True)
+        self.skip = PointwiseLinear(width, width, bias=False, format=precision.real)
+        self.mlp = ChannelMLP(width, mlp_hidden, width, precision.real)
+        self.gate = nn.Parameter(torch.ones(width))
+        self.norms = nn.ModuleList(FieldNorm(width) for _ in range(2)) if norm == "group" else None
+
+    def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        p = self.precision
+        # Where transform and real layers share a low format, so does the block's input, which the skips save.
+        x = hold(x, p.forward) if p.forward == p.real else x
+        y = self.conv(x)
+        format = p.inverse
+        if self.norms is not None:
+            y, format = self.norms[0](y), "fp32"
+        format = widest(format, p.real)
+        y = add(y, self.skip(x), format)
+        y = y if self.last else gelu(y, format)
+        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32.
+        y = self.mlp(y) + self.gate * x
+        if self.norms is not None:
+            y = self.norms[1](y)
+        return y if self.last else nn.functional.gelu(y)
+
+
+class FNO(nn.Module):
+    """Fourier neural operator on a regular grid over the unit cube.
+
+    Args:
+        in_channels, out_channels: channels of the data; grid coordinates on [0, 1) are appended to the input.
+        spec: sizes (see :class:`ModelSpec`).
+        precision: a :class:`PrecisionSetting` or its short form.
+        transform: ``fft`` or ``matmul``.
+
+    Source: Li et al., ICLR 2021; topology (lifting and projection MLPs, linear and soft-gating skips) of
+    the neuraloperator library, which the paper used.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        spec: ModelSpec | None = None,
+        *,
+        precision: PrecisionSetting | str = "full",
+        transform: Transform = "fft",
+    ) -> None:
+        super().__init__()
+        spec = spec or ModelSpec()
+        self.spec, self.in_channels = spec, in_channels
+        self.precision = PrecisionSetting.model_validate(precision)
+        width, real = spec.width, self.precision.real
+        lifted = in_channels + len(spec.modes)
+        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width, real)
+        self.blocks = nn.ModuleList(
+            FNOBlock(
+                width,
+                spec.modes,
+                max(1, round(spec.mlp_expansion * width)),
+                spec.norm,
+                index == spec.layers - 1,
+                self.precision,
+                transform,
+            )
+            for index in range(spec.layers)
+        )
+        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels, real)
+
+    def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
+        """Map a field to a field on the same grid; the result is fp32."""
+        if x.ndim != len(self.spec.modes) + 2 or x.shape[1] != self.in_channels:
+            grid = ", ".join("n" for _ in self.spec.modes)
+            raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {grid})")
+        x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
+        x = self.lifting(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.projection(x).movedim(-1, 1).float()
+
+    def _coordinates(self, x: Tensor) -> Tensor:
+        axes = [torch.arange(n, device=x.device, dtype=x.dtype) / n for n in x.shape[2:]]
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+        return grid.expand(x.shape[0], *grid.shape)

@@ -1,0 +1,70 @@
+"""Real operations as autocast would run them, on any device.
+
+torch.autocast does nothing on meta tensors and has no native half matrix products on most CPUs, so
+mpno applies autocast's policy itself: matrix products in the low format, everything else in the format
+that type promotion gives. One code path serves CUDA, CPU and traced shapes.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mpno.numerics.rounding import hold
+from mpno.specs.names import Stabiliser
+
+
+def widest(first: str, second: str) -> str:
+    """The format that type promotion gives two operands: their own if equal, else fp32."""
+    return first if first == second else "fp32"
+
+
+class PointwiseLinear(nn.Module):
+    """The same affine map at every grid point, in a given format.
+
+    Args:
+        in_channels, out_channels: sizes of the last axis.
+        bias: whether to add a bias.
+        format: format of operands and result; products are accumulated in fp32.
+
+    Weights are initialised as torch.nn.Linear does.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True, format: str = "fp32") -> None:
+        super().__init__()
+        self.format = format
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        bound = in_channels**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        bias = None if self.bias is None else hold(self.bias, self.format)
+        y = nn.functional.linear(hold(x, self.format), hold(self.weight, self.format), bias)
+        return y if self.format == "fp32" else hold(y, self.format)
+
+
+def add(x: Float[Tensor, ...], y: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
+    """Sum in `format`, the one that promotion gives the operands (see :func:`widest`)."""
+    return x + y if format == "fp32" else hold(x + y, format)
+
+
+def gelu(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
+    """Exact GELU, stored in `format`."""
+    y = nn.functional.gelu(x)
+    return y if format == "fp32" else hold(y, format)
+
+
+def stabilise(x: Float[Tensor, ...], stabiliser: Stabiliser, format: str) -> Float[Tensor, ...]:
+    """Apply the stabiliser to the input of a spectral block, in the block's own format.
+
+    tanh bounds every value by 1, so that an unscaled Fourier coefficient is at most the number of grid
+    points. Source: paper, section 4 and Appendix B.5.
+    """
+    x = hold(x, format)
+    if stabiliser == "none":
+        return x
+    y = torch.tanh(x)
+    return y if format == "fp32" else hold(y, format)

@@ -1,0 +1,63 @@
+"""What the processor computes natively, asked at run time, and the evidence class that follows."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from mpno.specs import PrecisionSetting
+from mpno.specs.names import Evidence, Transform
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""The formats that torch stores as a dtype of their own and multiplies matrices in."""
+
+_CPU_FLAGS = {"fp16": ("amx_fp16", "avx512_fp16"), "bf16": ("amx_bf16", "avx512_bf16")}
+
+
+def matmul_is_native(format: str, device: torch.device) -> bool:
+    """Whether `device` multiplies matrices in `format` by its own instructions.
+
+    ``meta`` tensors answer as CUDA does, since they stand for it in traced shapes.
+    """
+    if format not in DTYPES:
+        return False
+    if format == "fp32" or device.type in ("cuda", "meta"):
+        return True
+    return device.type == "cpu" and _cpu_has(format)
+
+
+def fft_is_native(format: str, device: torch.device) -> bool:
+    """Whether torch.fft runs in `format` on `device`: float32 everywhere, half on CUDA, bfloat16 nowhere."""
+    return format == "fp32" or (format == "fp16" and device.type in ("cuda", "meta"))
+
+
+def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch.device) -> Evidence:
+    """The evidence class of an error obtained with this setting here (see :data:`mpno.specs.names.Evidence`)."""
+    if transform == "fft" and not all(fft_is_native(f, device) for f in (precision.forward, precision.inverse)):
+        return "simulated"
+    formats = (precision.real, precision.forward, precision.contraction, precision.inverse)
+    return "native" if all(matmul_is_native(f, device) for f in formats) else "emulated"
+
+
+@functools.cache
+def _cpu_has(format: str) -> bool:
+    # oneDNN does the matrix products, and its ISA limit overrides what the processor could do.
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if limit and not limit.startswith(("AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")):
+        return False
+    flags = torch.cpu.get_capabilities()
+    return any(flags.get(flag, False) for flag in _CPU_FLAGS[format])
+
+
+def processor_name(device: torch.device) -> str:
+    """The processor's name as the operating system gives it, for records."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,39 @@
+"""Names of formats, settings, models and data sets; the frozen spec of a run. Standard library and pydantic only."""
+
+from mpno.specs.errors import MpnoError, allowed, one_line
+from mpno.specs.formats import FORMATS, Format, get_format
+from mpno.specs.names import EVIDENCE, SCALES, SETTINGS
+from mpno.specs.precision import PrecisionSetting
+from mpno.specs.run import (
+    DataSpec,
+    ModelSpec,
+    OptimizerSpec,
+    RunSpec,
+    SchedulerSpec,
+    TrainingSpec,
+    build_spec,
+    set_dotted,
+    spec_fields,
+)
+
+__all__ = [
+    "EVIDENCE",
+    "FORMATS",
+    "SCALES",
+    "SETTINGS",
+    "DataSpec",
+    "Format",
+    "ModelSpec",
+    "MpnoError",
+    "OptimizerSpec",
+    "PrecisionSetting",
+    "RunSpec",
+    "SchedulerSpec",
+    "TrainingSpec",
+    "allowed",
+    "build_spec",
+    "get_format",
+    "one_line",
+    "set_dotted",
+    "spec_fields",
+]

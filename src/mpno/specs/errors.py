@@ -1,0 +1,48 @@
+"""The one kind of error a user of mpno sees, and how other errors become one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+
+class MpnoError(Exception):
+    """A mistake the user can mend: one line that says what, where, what is allowed, what to do.
+
+    The command line prints it and exits with status 2.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def allowed(value: object, choices: Iterable[str]) -> str:
+    """Return ``"allowed: a, b, c"``, with the nearest choice first where `value` looks misspelt."""
+    names = list(choices)
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}allowed: {', '.join(names)}"
+
+
+def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]) -> MpnoError:
+    """Turn the first finding of a pydantic validation into an :class:`MpnoError`.
+
+    `where` names the file; `fields` maps a dotted prefix (``""`` for the top) to its allowed keys.
+    """
+    found = error.errors()[0]
+    path = ".".join(str(part) for part in found["loc"])
+    value: Any = found.get("input")
+    if found["type"] == "extra_forbidden":
+        prefix, _, key = path.rpartition(".")
+        return MpnoError(f"{where}: unknown key {path!r} (value {value!r}); {allowed(key, fields.get(prefix, []))}")
+    if found["type"] == "literal_error":
+        expected = [part.strip(" '") for part in str(found.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")]
+        return MpnoError(f"{where}: {path} is {value!r}; {allowed(value, expected)}")
+    if found["type"] == "missing":
+        return MpnoError(f"{where}: {path} is missing; add it")
+    message = str(found["msg"])
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    return MpnoError(f"{where}: {path} is {value!r}; it {message}" if path else f"{where}: {message}")

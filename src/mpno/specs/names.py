@@ -1,0 +1,30 @@
+"""The vocabulary: every name that a config, an experiment file or a record may hold."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Scale = Literal["smoke", "desk", "gpu", "paper"]
+Dataset = Literal["darcy"]
+Source = Literal["fetch", "generate"]
+Model = Literal["fno"]
+Setting = Literal["full", "amp", "half", "mixed"]
+Transform = Literal["fft", "matmul"]
+Stabiliser = Literal["none", "tanh"]
+Loss = Literal["l2", "h1"]
+Optimizer = Literal["adam", "adamw"]
+Scheduler = Literal["none", "step", "one-cycle"]
+Norm = Literal["none", "group"]
+Evidence = Literal["native", "emulated", "simulated", "predicted", "stand-in data"]
+"""How a number came about.
+
+native: the processor has the instructions, detected at run time. emulated: the format's values and
+roundings on widened operands. simulated: a half `fft` on a CPU, rounded after each one-dimensional
+pass; rounding inside a GPU's transform is not modelled, so its errors are a lower estimate.
+predicted: from traced shapes and dtypes. stand-in data: not the data set the paper used.
+"""
+
+SCALES: tuple[str, ...] = get_args(Scale)
+SETTINGS: tuple[str, ...] = get_args(Setting)
+STABILISERS: tuple[str, ...] = get_args(Stabiliser)
+EVIDENCE: tuple[str, ...] = get_args(Evidence)

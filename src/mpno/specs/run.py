@@ -1,0 +1,165 @@
+"""The frozen spec of one training, and its readable id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from mpno.specs.errors import MpnoError, one_line
+from mpno.specs.names import Dataset, Loss, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
+from mpno.specs.precision import PrecisionSetting
+
+
+class Frozen(BaseModel):
+    """A value object: unknown keys are refused, fields cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSpec(Frozen):
+    """Which samples. `seed` counts only where the data are generated."""
+
+    name: Dataset = "darcy"
+    source: Source = "fetch"
+    resolution: PositiveInt = 16
+    test_resolutions: tuple[PositiveInt, ...] = Field(default=(16, 32), min_length=1)
+    n_train: PositiveInt = 1000
+    n_test: PositiveInt = 50
+    seed: NonNegativeInt = 0
+
+    @property
+    def slug(self) -> str:
+        """Names the data file: equal slugs share one file."""
+        if self.source == "fetch":
+            return f"{self.name}-fetch"
+        grids = "-".join(str(r) for r in sorted({self.resolution, *self.test_resolutions}))
+        return f"{self.name}-generate-{grids}-n{self.n_train}-{self.n_test}-s{self.seed}"
+
+
+class ModelSpec(Frozen):
+    """The architecture. `modes` counts the Fourier modes kept along each axis, both signs together."""
+
+    name: Model = "fno"
+    modes: tuple[PositiveInt, ...] = Field(default=(12, 12), min_length=1, max_length=3)
+    width: PositiveInt = 32
+    layers: PositiveInt = 4
+    lifting_ratio: PositiveFloat = 2.0
+    projection_ratio: PositiveFloat = 2.0
+    mlp_expansion: PositiveFloat = 0.5
+    norm: Norm = "none"
+
+
+class OptimizerSpec(Frozen):
+    name: Optimizer = "adamw"
+    lr: PositiveFloat = 5e-3
+    weight_decay: float = Field(default=1e-4, ge=0)
+
+
+class SchedulerSpec(Frozen):
+    """one-cycle peaks at the optimiser's lr; step multiplies lr by gamma every step_epochs epochs."""
+
+    name: Scheduler = "one-cycle"
+    step_epochs: PositiveInt | None = None
+    gamma: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> SchedulerSpec:
+        given = (self.step_epochs is not None, self.gamma is not None)
+        if self.name == "step" and not all(given):
+            raise ValueError("scheduler step needs both step_epochs and gamma")
+        if self.name != "step" and any(given):
+            raise ValueError(f"scheduler {self.name} takes no step_epochs or gamma; remove them or choose step")
+        return self
+
+
+class TrainingSpec(Frozen):
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 32
+    loss: Loss = "l2"
+    normalise_output: bool = True
+
+
+class RunSpec(Frozen):
+    """One training. Equal specs are one run, whatever number of tables use it."""
+
+    data: DataSpec = DataSpec()
+    model: ModelSpec = ModelSpec()
+    precision: PrecisionSetting = PrecisionSetting()
+    transform: Transform = "fft"
+    optimizer: OptimizerSpec = OptimizerSpec()
+    scheduler: SchedulerSpec = SchedulerSpec()
+    training: TrainingSpec = TrainingSpec()
+    seed: NonNegativeInt = 0
+    threads: PositiveInt = 1
+    scale: Scale = "desk"
+
+    @model_validator(mode="after")
+    def _fits(self) -> RunSpec:
+        smallest = min(self.data.resolution, *self.data.test_resolutions)
+        if max(self.model.modes) > smallest:
+            raise ValueError(f"model.modes {self.model.modes} exceed the smallest grid, {smallest}; lower modes")
+        return self
+
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys: what the id hashes and what spec.json holds."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def id(self) -> str:
+        """Readable, and unique by a short hash of the whole spec."""
+        digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
+        what = f"{self.data.name}{self.data.resolution}_{self.model.name}_{self.precision.slug}_{self.transform}"
+        return f"{what}_s{self.seed}_{digest}"
+
+    @property
+    def arm(self) -> RunSpec:
+        """The same run with seed 0: what seeds are repetitions of."""
+        return self.model_copy(update={"seed": 0})
+
+
+def spec_fields(model: type[BaseModel] = RunSpec, prefix: str = "") -> dict[str, list[str]]:
+    """Map each dotted prefix of a spec to the keys allowed below it."""
+    fields = {prefix: sorted(model.model_fields)}
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields |= spec_fields(kind, f"{prefix}.{name}".strip("."))
+    return fields
+
+
+def build_spec(values: dict[str, Any], *, where: str) -> RunSpec:
+    """Validate nested `values` into a :class:`RunSpec`.
+
+    Raises:
+        MpnoError: one line that names `where`, the key, the value and what is allowed.
+    """
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise one_line(error, where=where, fields=spec_fields()) from None
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a copy of nested `values` with ``a.b.c`` set. `value` replaces what stood there."""
+    head, _, rest = key.partition(".")
+    out = dict(values)
+    if not rest:
+        out[head] = value
+        return out
+    inner = out.get(head, {})
+    if not isinstance(inner, dict):
+        raise MpnoError(f"--set {key}: {head} is {inner!r}, which has no parts; set {head} itself")
+    out[head] = set_dotted(inner, rest, value)
+    return out

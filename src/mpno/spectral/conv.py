@@ -1,0 +1,115 @@
+"""The spectral convolution: transform, contraction with learned weights, inverse transform."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mpno.numerics import add, hold, stabilise
+from mpno.specs import MpnoError, PrecisionSetting
+from mpno.specs.names import Transform
+from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
+from mpno.spectral.matmul import matmul_forward, matmul_inverse
+from mpno.spectral.modes import KeptModes, kept_modes, weight_modes
+
+
+class SpectralConv(nn.Module):
+    """Convolution with a learned kernel that is band-limited to the lowest Fourier modes.
+
+    y = F^-1( W · F(stabiliser(x)) ) + b, with F the real Fourier transform truncated to `modes` and W one
+    complex (in_channels, out_channels) matrix per mode. Works on 1-D, 2-D and 3-D periodic grids of any
+    size; a grid that resolves fewer modes uses the lowest ones.
+
+    Args:
+        in_channels, out_channels: numbers of channels.
+        modes: Fourier modes kept along each axis, both signs counted; the last axis stores ``m // 2 + 1``.
+        precision: a :class:`PrecisionSetting` or its short form, as ``"mixed"`` or ``"half-bf16"``.
+        transform: ``fft`` (torch.fft; half is native on CUDA and simulated elsewhere) or ``matmul``
+            (truncated DFT as real matrix products).
+        bias: whether to add one number per output channel.
+        channels_last: whether fields are (batch, *grid, channels), the faster layout inside a model, rather
+            than (batch, channels, *grid).
+
+    Attributes:
+        weight: real fp32 pairs, (*stored modes, in_channels, out_channels, 2): one matrix per mode.
+        bias: (out_channels,) or None.
+
+    Raises:
+        MpnoError: sizes that do not fit each other.
+
+    Source: Li et al., "Fourier Neural Operator for Parametric PDEs", ICLR 2021; low-precision block as in
+    section 4.2 of the paper that mpno reproduces.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        modes: tuple[int, ...],
+        *,
+        precision: PrecisionSetting | str = "full",
+        transform: Transform = "fft",
+        bias: bool = True,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(in_channels, out_channels, *modes) < 1 or not 1 <= len(modes) <= 3:
+            raise MpnoError(
+                f"SpectralConv({in_channels}, {out_channels}, {modes}): channels and modes must be at least 1, "
+                "with one mode count for each of 1 to 3 axes"
+            )
+        self.in_channels, self.out_channels, self.modes = in_channels, out_channels, tuple(modes)
+        self.precision = PrecisionSetting.model_validate(precision)
+        self.transform: Transform = transform
+        self.channels_last = channels_last
+        std = math.sqrt(2 / (in_channels + out_channels))
+        # A complex number of standard deviation std has parts of std / sqrt(2).
+        shape = (*weight_modes(self.modes), in_channels, out_channels, 2)
+        self.weight = nn.Parameter(torch.randn(shape) * (std / math.sqrt(2)))
+        self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
+
+    def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
+        """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""
+        axis = -1 if self.channels_last else 1
+        if x.ndim != len(self.modes) + 2 or x.shape[axis] != self.in_channels:
+            grid = ", ".join("n" for _ in self.modes)
+            want = f"{grid}, {self.in_channels}" if self.channels_last else f"{self.in_channels}, {grid}"
+            raise MpnoError(f"SpectralConv got shape {tuple(x.shape)}; it wants (batch, {want})")
+        if self.channels_last:
+            return self._convolve(x)
+        return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
+
+    def _convolve(self, x: Float[Tensor, "b *grid i"]) -> Float[Tensor, "b *grid o"]:
+        p = self.precision
+        kept = kept_modes(tuple(x.shape[1:-1]), self.modes)
+        x = stabilise(x, p.stabiliser, p.forward)
+        if self.transform == "matmul":
+            s = matmul_forward(x, kept, p.forward)
+            # (b, 2, *modes, i) -> (modes, b, 2i): one small matrix per mode, real part before imaginary.
+            s = s.flatten(2, -2).permute(2, 0, 1, 3).flatten(2)
+            s = self._contract(s, kept)
+            s = s.unflatten(2, (2, self.out_channels)).permute(1, 2, 0, 3).unflatten(2, kept.counts)
+            y = matmul_inverse(s, kept, p.inverse)
+        else:
+            s = torch.view_as_real(fft_forward(x, kept, p.forward))
+            s = s.flatten(1, -3).permute(1, 0, 3, 2).flatten(2)
+            s = self._contract(s, kept)
+            s = s.unflatten(2, (2, self.out_channels)).permute(1, 0, 3, 2).unflatten(1, kept.counts)
+            y = fft_inverse(as_complex(s), kept, p.inverse)
+        return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
+
+    def _contract(self, s: Float[Tensor, "modes b in_pairs"], kept: KeptModes) -> Float[Tensor, "modes b out_pairs"]:
+        """Multiply each mode by its complex matrix, written as a real one: [re im] @ [[wr, wi], [-wi, wr]]."""
+        w = self.weight
+        for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True)):
+            w = w.narrow(axis, start, count)
+        real, imag = w.flatten(0, len(kept.counts) - 1).unbind(-1)
+        block = torch.cat([torch.cat([real, imag], -1), torch.cat([-imag, real], -1)], -2)
+        format = self.precision.contraction
+        return hold(hold(s, format) @ hold(block, format), format)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {self.precision}, {self.transform}"

@@ -1,0 +1,57 @@
+"""Which Fourier modes are kept, and where they sit in a transform's output."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mpno.specs import MpnoError
+
+
+@dataclass(frozen=True)
+class KeptModes:
+    """The modes kept on one grid.
+
+    Axes other than the last hold signed frequencies ``-k//2 ... k//2 + k%2 - 1``; the last holds
+    ``0 ... k-1``, the other half following from Hermitian symmetry.
+
+    Attributes:
+        grid: points along each axis.
+        counts: frequencies kept along each axis.
+        starts: where each axis' kept frequencies begin in a weight made for `modes`.
+    """
+
+    grid: tuple[int, ...]
+    counts: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def points(self) -> int:
+        return math.prod(self.grid)
+
+    def frequencies(self, axis: int) -> range:
+        """The kept frequencies along `axis`, in storage order."""
+        count = self.counts[axis]
+        if axis == len(self.grid) - 1:
+            return range(count)
+        return range(-(count // 2), count // 2 + count % 2)
+
+
+def weight_modes(modes: tuple[int, ...]) -> tuple[int, ...]:
+    """Frequencies stored along each axis for `modes` kept: all but half of the last, which is redundant."""
+    return (*modes[:-1], modes[-1] // 2 + 1)
+
+
+def kept_modes(grid: tuple[int, ...], modes: tuple[int, ...]) -> KeptModes:
+    """Keep as many of `modes` as `grid` resolves.
+
+    Raises:
+        MpnoError: grid and modes have different numbers of axes.
+    """
+    if len(grid) != len(modes):
+        raise MpnoError(f"input has {len(grid)} grid axes {grid}, modes {modes} want {len(modes)}; pass one per axis")
+    stored = weight_modes(modes)
+    resolved = (*grid[:-1], grid[-1] // 2 + 1)
+    counts = tuple(min(size, keep) for size, keep in zip(resolved, stored, strict=True))
+    starts = tuple((keep - count) // 2 for keep, count in zip(stored[:-1], counts[:-1], strict=True))
+    return KeptModes(grid, counts, (*starts, 0))

@@ -1,0 +1,168 @@
+"""The spectral convolution against a dense float64 Fourier series, values and gradients."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mpno import MpnoError, SpectralConv
+from mpno.numerics import round_to
+from mpno.specs import get_format
+from mpno.specs.names import Transform
+from mpno.spectral.fft import fft_forward
+from mpno.spectral.modes import kept_modes
+
+# Grids: even, odd, more modes than the grid resolves, all modes, one to three axes.
+CASES = [
+    ((16,), (8,)),
+    ((15,), (7,)),
+    ((16, 16), (12, 12)),
+    ((15, 13), (6, 5)),
+    ((8, 8), (8, 8)),
+    ((8, 8), (12, 12)),
+    ((6, 8, 10), (4, 4, 6)),
+]
+
+
+def frequencies(grid: tuple[int, ...], modes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The kept modes written down anew: the k lowest of each axis, the last one-sided."""
+    axes = []
+    for n, m in zip(grid[:-1], modes[:-1], strict=True):
+        k = min(n, m)
+        axes.append(list(range(-(k // 2), k - k // 2)))
+    axes.append(list(range(min(grid[-1] // 2, modes[-1] // 2) + 1)))
+    return list(itertools.product(*axes))
+
+
+def dense_conv(x: Tensor, weight: Tensor, bias: Tensor, modes: tuple[int, ...]) -> Tensor:
+    """Sum the Fourier series mode by mode in complex128, straight from the definition. x: (b, i, *grid)."""
+    grid = tuple(x.shape[2:])
+    points = torch.stack(torch.meshgrid(*[torch.arange(n) / n for n in grid], indexing="ij"), -1).double()
+    y = torch.zeros(x.shape[0], weight.shape[-2], *grid, dtype=torch.float64)
+    for k in frequencies(grid, modes):
+        phase = torch.exp(2j * torch.pi * (points @ torch.tensor(k, dtype=torch.float64)))
+        coefficient = (x.double() * phase.conj()).flatten(2).mean(-1)
+        # Weights are centred: frequency 0 of an axis with m modes stands at m // 2.
+        where = (*[f + m // 2 for f, m in zip(k[:-1], modes[:-1], strict=True)], k[-1])
+        matrix = torch.view_as_complex(weight.double().contiguous())[where]
+        out = torch.einsum("bi,io->bo", coefficient, matrix)
+        nyquist = grid[-1] % 2 == 0 and k[-1] == grid[-1] // 2
+        factor = 1.0 if k[-1] == 0 or nyquist else 2.0
+        y = y + factor * (out.reshape(*out.shape, *[1] * len(grid)) * phase).real
+    return y + bias.double().reshape(-1, *[1] * len(grid))
+
+
+def bias_of(conv: SpectralConv) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.detach()
+
+
+def make(
+    grid: tuple[int, ...], modes: tuple[int, ...], precision: str, transform: Transform
+) -> tuple[SpectralConv, Tensor]:
+    torch.manual_seed(3)
+    conv = SpectralConv(3, 2, modes, precision=precision, transform=transform)
+    return conv, torch.randn(2, 3, *grid)
+
+
+@pytest.mark.parametrize("transform", ["fft", "matmul"])
+@pytest.mark.parametrize(("grid", "modes"), CASES)
+@pytest.mark.parametrize("precision", ["full", "full+tanh", "half", "half+none", "half-bf16+none", "half-e5m4+none"])
+def test_values_and_gradients_follow_the_series(
+    grid: tuple[int, ...], modes: tuple[int, ...], precision: str, transform: Transform
+) -> None:
+    conv, x = make(grid, modes, precision, transform)
+    x.requires_grad_()
+    y = conv(x)
+    cotangent = torch.randn_like(y)
+    y.backward(cotangent)
+
+    exact_x = x.detach().double().requires_grad_()
+    exact_w = conv.weight.detach().double().requires_grad_()
+    exact_b = bias_of(conv).double()
+    field = torch.tanh(exact_x) if conv.precision.stabiliser == "tanh" else exact_x
+    exact = dense_conv(field, exact_w, exact_b, modes)
+    exact.backward(cotangent.double())
+
+    # Each value passes through 2·axes + 4 stored results, each off by at most one unit roundoff of its own
+    # size; sizes are bounded by the root sum of squares of what was summed, so errors are taken in that norm.
+    roundoff = get_format(conv.precision.forward).unit_roundoff
+    steps = 2 * len(grid) + 4
+    tolerance = steps * roundoff * (1 if roundoff > 1e-6 else np.prod(grid) ** 0.5)
+    for got, want in ((y, exact), (x.grad, exact_x.grad), (conv.weight.grad, exact_w.grad)):
+        assert got is not None and want is not None
+        error = (got.double() - want).norm() / want.norm()
+        assert error <= tolerance, f"relative error {error:.2e}, allowed {tolerance:.2e}"
+
+
+@pytest.mark.parametrize("transform", ["fft", "matmul"])
+def test_few_bits_are_seen(transform: Transform) -> None:
+    """The control: rounding to 2 bits must break the bound that 10 bits keep, or that bound shows nothing."""
+    conv, x = make((16, 16), (12, 12), "half-e5m2+none", transform)
+    exact = dense_conv(x, conv.weight.detach(), bias_of(conv), (12, 12))
+    assert (conv(x).double() - exact).norm() / exact.norm() > 8 * get_format("fp16").unit_roundoff
+
+
+@pytest.mark.parametrize(("side", "overflows"), [(128, False), (256, True)])
+def test_simulated_half_fft_overflows_where_a_gpu_does(side: int, overflows: bool) -> None:
+    """tanh bounds the unscaled zero coefficient by the number of points: 16,384 fits fp16, 65,536 does not."""
+    x = torch.tanh(torch.full((1, side, side, 1), 20.0))
+    s = fft_forward(x, kept_modes((side, side), (4, 4)), "fp16")
+    assert s.isfinite().all() == (not overflows)
+
+
+def test_scaled_matmul_does_not_overflow() -> None:
+    conv = SpectralConv(1, 1, (4, 4), precision="half+none", transform="matmul", bias=False)
+    assert conv(torch.full((1, 1, 256, 256), 2.0)).isfinite().all()
+
+
+def test_half_is_stored_in_half_on_the_cuda_route() -> None:
+    """Meta tensors take the route CUDA would: complex32 out of the transform, fp16 out of the block."""
+    x = torch.empty(2, 16, 16, 3, dtype=torch.float16, device="meta")
+    assert fft_forward(x, kept_modes((16, 16), (8, 8)), "fp16").dtype is torch.complex32
+    with torch.device("meta"):
+        conv = SpectralConv(3, 2, (8, 8), precision="half")
+        y = conv(torch.empty(2, 3, 16, 16, requires_grad=True))
+    assert y.dtype is torch.float16
+    y.sum().backward()
+    assert conv.weight.grad is not None and conv.weight.grad.dtype is torch.float32
+
+
+def test_bfloat16_matmul_route_agrees_with_its_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor with bf16 instructions stores bf16; torch computes that anywhere, if slowly."""
+    conv, x = make((16, 16), (8, 8), "half-bf16", "matmul")
+    emulated = conv(x)
+    monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: True)
+    native = conv(x)
+    assert native.dtype is torch.bfloat16 and emulated.dtype is torch.float32
+    bound = 8 * get_format("bf16").unit_roundoff
+    assert (native.float() - emulated).norm() <= bound * emulated.norm()
+
+
+def test_simulated_passes_only_hold_format_values() -> None:
+    conv, x = make((16, 16), (8, 8), "half", "fft")
+    y = conv(x)
+    assert torch.equal(y, round_to(y, "fp16")) and not torch.equal(y, round_to(y, "e5m9"))
+
+
+def test_peer_library_agrees() -> None:
+    layers = pytest.importorskip("neuralop.layers.spectral_convolution", reason="neuraloperator is not installed")
+    peer = layers.SpectralConv(3, 2, (12, 12))
+    conv = SpectralConv(3, 2, (12, 12))
+    weight = torch.view_as_real(peer.weight.to_tensor().detach())
+    conv.load_state_dict({"weight": weight.permute(2, 3, 0, 1, 4), "bias": peer.bias.detach().flatten()})
+    x = torch.randn(2, 3, 16, 20)
+    assert torch.allclose(conv(x), peer(x), atol=1e-5)
+
+
+def test_shapes_are_checked_in_one_line() -> None:
+    conv = SpectralConv(3, 2, (4, 4))
+    for wrong in (torch.ones(1, 2, 8, 8), torch.ones(1, 3, 8)):
+        with pytest.raises(MpnoError, match=r"got shape .* it wants \(batch, 3, n, n\)"):
+            conv(wrong)
+    with pytest.raises(MpnoError, match="at least 1"):
+        SpectralConv(3, 0, (4, 4))
