@@ -1,0 +1,106 @@
+"""Seconds per epoch of the arms of an item, measured in one process, side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mpno.measurement.memory import predict_bytes
+from mpno.numerics import evidence_of, processor_name
+from mpno.specs import RunSpec
+from mpno.specs.files import write_text
+from mpno.training.build import build_loss, build_model, build_optimizer
+from mpno.training.data import Samples, load_samples
+
+ROUNDS = 9
+STEPS = 4
+
+
+def measure_arms(
+    specs: list[RunSpec], *, data: Path, out: Path, provenance: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Time the native arms of `specs`, interleaved, and predict the device memory of all of them.
+
+    Every round times a few training steps of every arm in turn, so that a busy moment of the machine falls
+    on all of them. Settings that are simulated or emulated here get no time: theirs would say nothing.
+
+    Args:
+        specs: one run per arm, all on the same data file.
+        data: the HDF5 file.
+        out: where the JSON goes.
+        provenance: copied into the record.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = max(spec.threads for spec in specs)
+    torch.set_num_threads(threads)
+    native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
+    seconds = _interleaved(native, data, device)
+    arms = []
+    for spec in specs:
+        evidence = evidence_of(spec.precision, spec.transform, device)
+        timed = seconds.get(spec.arm.id)
+        arms.append(
+            {
+                "arm": spec.arm.id,
+                "label": spec.precision.label,
+                "transform": spec.transform,
+                "evidence": evidence,
+                "seconds_per_epoch": timed,
+                "why": None if timed else f"{evidence} on this {device.type}: its time is not the setting's",
+                "predicted_bytes": predict_bytes(spec),
+            }
+        )
+    record = {
+        "schema": 1,
+        "device": device.type,
+        "processor": processor_name(device),
+        "threads": threads,
+        "rounds": ROUNDS,
+        "arms": arms,
+        **(provenance or {}),
+    }
+    write_text(out, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return record
+
+
+def _interleaved(specs: list[RunSpec], data: Path, device: torch.device) -> dict[str, dict[str, float]]:
+    steppers = {spec.arm.id: _stepper(spec, load_samples(spec, data, device)) for spec in specs}
+    times: dict[str, list[float]] = {arm: [] for arm in steppers}
+    for step in steppers.values():
+        step()
+    for _ in range(ROUNDS):
+        for arm, step in steppers.items():
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                step()
+            times[arm].append((time.perf_counter() - started) / STEPS)
+    out = {}
+    for spec in specs:
+        epoch = math.ceil(spec.data.n_train / spec.training.batch_size)
+        low, median, high = np.quantile(times[spec.arm.id], [0.25, 0.5, 0.75]) * epoch
+        out[spec.arm.id] = {"median": float(median), "low": float(low), "high": float(high), "n": ROUNDS}
+    return out
+
+
+def _stepper(spec: RunSpec, samples: Samples) -> Callable[[], None]:
+    """A training step on the first full batch, waiting for the device to finish."""
+    device = samples.x.device
+    model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
+    optimizer, loss_of = build_optimizer(spec, model), build_loss(spec, samples.periodic)
+    x, y = samples.x[: spec.training.batch_size], samples.y[: spec.training.batch_size]
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(model(x), y).backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return step

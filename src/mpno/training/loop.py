@@ -1,0 +1,137 @@
+"""One training, from its spec to its record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mpno.specs import RunSpec
+from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
+from mpno.training.data import Samples, load_samples
+from mpno.training.divergence import Divergence, first_not_finite
+from mpno.training.losses import relative_h1, relative_l2
+from mpno.training.records import write_record
+
+Metrics = dict[str, dict[str, float]]
+Row = dict[str, int | float]
+
+
+@dataclass
+class Outcome:
+    """What a training leaves: the model, one row per epoch, and why it stopped early, if it did."""
+
+    model: nn.Module
+    history: list[Row] = field(default_factory=list)
+    metrics: Metrics | None = None
+    diverged: Divergence | None = None
+
+
+def train_run(
+    spec: RunSpec, *, data: Path, out: Path, progress: bool | None = None, provenance: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train `spec` and write ``spec.json``, ``history.csv``, ``model.safetensors`` and ``metrics.json`` to `out`.
+
+    A training that diverges is written too, with status ``diverged``, no metrics, and the place where the
+    first number that is not finite appeared.
+
+    Args:
+        spec: the run.
+        data: its HDF5 file.
+        out: the folder of the run; each file is whole or absent, the record comes last.
+        progress: whether to draw a bar; by default on a terminal only, with a line per epoch elsewhere.
+        provenance: what the caller knows of the code (source digest, changed keys), copied into the record.
+
+    Returns:
+        The record, as in ``metrics.json``.
+
+    Raises:
+        MpnoError: the data file is missing, broken or too small.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(spec.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    samples = load_samples(spec, data, device)
+    outcome = fit(spec, samples, progress=progress)
+    seconds = time.perf_counter() - started
+    return write_record(spec, outcome, data=data, out=out, device=device, seconds=seconds, provenance=provenance or {})
+
+
+def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Outcome:
+    """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired."""
+    device = samples.x.device
+    model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
+    order = torch.Generator().manual_seed(spec.seed)
+    steps_per_epoch = math.ceil(len(samples.x) / spec.training.batch_size)
+    optimizer = build_optimizer(spec, model)
+    scheduler = build_scheduler(spec, optimizer, steps_per_epoch)
+    loss_of = build_loss(spec, samples.periodic)
+    outcome = Outcome(model)
+    started, step = time.perf_counter(), 0
+    bar = tqdm(range(1, spec.training.epochs + 1), desc=spec.id, disable=None if progress is None else not progress)
+    for epoch in bar:
+        model.train()
+        total = 0.0
+        for x, y in _batches(samples, order, spec.training.batch_size):
+            step += 1
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(model(x), y)
+            value = loss.item()
+            if not math.isfinite(value):
+                return _diverge(outcome, bar, Divergence(epoch, step, first_not_finite(model, x)))
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            total += value
+        errors = evaluate(model, samples)
+        row: Row = {"epoch": epoch, "step": step, "train_loss": total / len(samples.x)}
+        row |= {"lr": float(optimizer.param_groups[0]["lr"]), "seconds": time.perf_counter() - started}
+        row |= {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            return _diverge(outcome, bar, Divergence(epoch, step, "evaluation: the test error is not finite"))
+        outcome.metrics = errors
+        outcome.history.append(row)
+        _say(bar, "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    bar.close()
+    return outcome
+
+
+def evaluate(model: nn.Module, samples: Samples, batch_size: int = 64) -> Metrics:
+    """Mean relative L2 and H1 test error per resolution, in the data's units; ``{"16": {"l2": ..., "h1": ...}}``."""
+    model.eval()
+    metrics: Metrics = {}
+    with torch.no_grad():
+        for grid, (x, y) in samples.tests.items():
+            parts = [samples.output.decode(model(part)) for part in x.split(batch_size)]
+            prediction = torch.cat([torch.as_tensor(part) for part in parts])
+            l2, h1 = relative_l2(prediction, y), relative_h1(prediction, y, periodic=samples.periodic)
+            metrics[str(grid)] = {"l2": l2.mean().item(), "h1": h1.mean().item()}
+    return metrics
+
+
+def _batches(samples: Samples, order: torch.Generator, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    shuffled = torch.randperm(len(samples.x), generator=order).to(samples.x.device)
+    for index in shuffled.split(size):
+        yield samples.x[index], samples.y[index]
+
+
+def _diverge(outcome: Outcome, bar: tqdm, where: Divergence) -> Outcome:
+    outcome.metrics, outcome.diverged = None, where
+    _say(bar, f"diverged at epoch {where.epoch}, step {where.step}: {where.where}")
+    bar.close()
+    return outcome
+
+
+def _say(bar: tqdm, line: str) -> None:
+    """A line per epoch in a log; on a terminal the bar shows the same."""
+    if bar.disable:
+        print(line, flush=True)
+    else:
+        bar.set_postfix_str(line)

@@ -1,0 +1,83 @@
+"""The record of a run: what its files hold."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import platform
+import resource
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+import mpno
+from mpno.datasets import read_attrs
+from mpno.numerics import evidence_of, processor_name
+from mpno.specs import RunSpec
+from mpno.specs.files import replacing, write_text
+
+if TYPE_CHECKING:
+    from mpno.training.loop import Outcome
+
+SCHEMA = 1
+
+
+def write_record(
+    spec: RunSpec,
+    outcome: Outcome,
+    *,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    seconds: float,
+    provenance: dict[str, Any],
+) -> dict[str, Any]:
+    """Write a run's four files, the record last, and return the record."""
+    attrs = read_attrs(data)
+    record = {
+        "schema": SCHEMA,
+        "id": spec.id,
+        "spec": spec.model_dump(mode="json"),
+        "status": "diverged" if outcome.diverged else "finished",
+        "diverged": asdict(outcome.diverged) if outcome.diverged else None,
+        "metrics": outcome.metrics,
+        "evidence": evidence_of(spec.precision, spec.transform, device),
+        "device": device.type,
+        "processor": processor_name(device),
+        "threads": spec.threads,
+        "parameters": sum(p.numel() for p in outcome.model.parameters()),
+        "seconds": seconds,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "versions": versions(),
+        "data": {"digest": attrs["digest"], "source": attrs["source"]},
+        **provenance,
+    }
+    write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+    write_text(out / "history.csv", _csv(outcome.history, spec))
+    with replacing(out / "model.safetensors") as temporary:
+        tensors = {name: t.detach().cpu().contiguous() for name, t in outcome.model.state_dict().items()}
+        save_file(tensors, temporary, metadata={"spec": spec.canonical()})
+    write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return record
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a number."""
+    packages = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
+    return {"python": platform.python_version(), "mpno": mpno.__version__, "platform": sys.platform, **packages}
+
+
+def _csv(rows: list[dict[str, int | float]], spec: RunSpec) -> str:
+    names = ["epoch", "step", "train_loss", "lr", "seconds"]
+    names += [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in ("l2", "h1")]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,42 @@
+"""Predicted memory against counting by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpno import FNO, RunSpec
+from mpno.measurement import predict_bytes
+from mpno.specs import ModelSpec, PrecisionSetting
+
+
+def spec(precision: str = "full", **model: int) -> RunSpec:
+    setting = PrecisionSetting.model_validate(precision)
+    return RunSpec(precision=setting, model=ModelSpec.model_validate({"modes": (8, 8), "width": 8, **model}))
+
+
+def test_parameters_are_counted() -> None:
+    predicted = predict_bytes(spec())
+    assert predicted is not None
+    count = sum(p.numel() for p in FNO(1, 1, spec().model).parameters())
+    assert predicted["parameters"] == predicted["gradients"] == 4 * count
+    assert predicted["optimiser"] == 8 * count
+    assert predicted["peak"] > predicted["parameters"] + predicted["activations"]
+
+
+def test_an_extra_saved_field_adds_exactly_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more layer that saves its input must show as that input's size, and nothing else."""
+    before = predict_bytes(spec())
+    original = FNO.forward
+    monkeypatch.setattr(FNO, "forward", lambda self, x: original(self, x).sin())
+    after = predict_bytes(spec())
+    assert before is not None and after is not None
+    assert after["activations"] - before["activations"] == 32 * 1 * 16 * 16 * 4
+
+
+def test_the_paper_s_order_of_settings() -> None:
+    sizes = [predict_bytes(spec(p))["activations"] for p in ("full+tanh", "amp+tanh", "mixed")]  # type: ignore[index]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
+
+
+def test_formats_without_hardware_have_no_memory() -> None:
+    assert predict_bytes(spec("mixed-e5m2")) is None
