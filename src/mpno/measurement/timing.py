@@ -16,6 +16,7 @@ from mpno.measurement.memory import predict_bytes
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
+from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer
 from mpno.training.data import Samples, load_samples
 
@@ -40,6 +41,7 @@ def measure_arms(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = max(spec.threads for spec in specs)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds = _interleaved(native, data, device)
     arms = []

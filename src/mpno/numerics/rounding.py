@@ -65,15 +65,15 @@ def _round_by_spacing(x: Tensor, fmt: Format) -> Tensor:
     bounded below by the smallest normal's (subnormals share its spacing) and above by the format's top.
     """
     top = math.floor(math.log2(fmt.max))
-    exponent = (x.view(torch.int32) & 0x7F800000).view(torch.float32).clamp(fmt.smallest_normal, 2.0**top)
-    shift = exponent * (1.5 * 2.0 ** (23 - fmt.mantissa_bits))
-    rounded = (x + shift) - shift
+    exponent = (x.view(torch.int32) & 0x7F800000).view(torch.float32)
+    shift = exponent.clamp_(fmt.smallest_normal, 2.0**top).mul_(1.5 * 2.0 ** (23 - fmt.mantissa_bits))
+    rounded = (x + shift).sub_(shift)
     if fmt.max == math.ldexp(2.0 - fmt.eps, top):
         # Beyond the format's top exponent the product leaves float32's range and stays infinite.
-        rounded = (rounded * 2.0 ** (127 - top)) * 2.0 ** (top - 127)
+        rounded.mul_(2.0 ** (127 - top)).mul_(2.0 ** (top - 127))
     else:
         rounded = torch.where(rounded.abs() > fmt.max, rounded * torch.inf, rounded)
-    return torch.copysign(rounded, x)
+    return torch.copysign(rounded, x, out=rounded)
 
 
 def _round_by_bits(x: Tensor, fmt: Format) -> Tensor:

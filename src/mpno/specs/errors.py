@@ -39,7 +39,9 @@ def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]
         prefix, _, key = path.rpartition(".")
         return MpnoError(f"{where}: unknown key {path!r} (value {value!r}); {allowed(key, fields.get(prefix, []))}")
     if found["type"] == "literal_error":
-        expected = [part.strip(" '") for part in str(found.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")]
+        expected = [
+            part.strip(" '") for part in str(found.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")
+        ]
         return MpnoError(f"{where}: {path} is {value!r}; {allowed(value, expected)}")
     if found["type"] == "missing":
         return MpnoError(f"{where}: {path} is missing; add it")

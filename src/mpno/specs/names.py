@@ -7,6 +7,8 @@ from typing import Literal, get_args
 Scale = Literal["smoke", "desk", "gpu", "paper"]
 Dataset = Literal["darcy"]
 Source = Literal["fetch", "generate"]
+Medium = Literal["public", "fno2020"]
+"""What a generated Darcy medium is made as: like the public set, or as the literature states it."""
 Model = Literal["fno"]
 Setting = Literal["full", "amp", "half", "mixed"]
 Transform = Literal["fft", "matmul"]

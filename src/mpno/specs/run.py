@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from mpno.specs.errors import MpnoError, one_line
-from mpno.specs.names import Dataset, Loss, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
+from mpno.specs.names import Dataset, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
 from mpno.specs.precision import PrecisionSetting
 
 
@@ -29,10 +29,11 @@ class Frozen(BaseModel):
 
 
 class DataSpec(Frozen):
-    """Which samples. `seed` counts only where the data are generated."""
+    """Which samples. `medium` and `seed` count only where the data are generated."""
 
     name: Dataset = "darcy"
     source: Source = "fetch"
+    medium: Medium = "public"
     resolution: PositiveInt = 16
     test_resolutions: tuple[PositiveInt, ...] = Field(default=(16, 32), min_length=1)
     n_train: PositiveInt = 1000
@@ -45,7 +46,7 @@ class DataSpec(Frozen):
         if self.source == "fetch":
             return f"{self.name}-fetch"
         grids = "-".join(str(r) for r in sorted({self.resolution, *self.test_resolutions}))
-        return f"{self.name}-generate-{grids}-n{self.n_train}-{self.n_test}-s{self.seed}"
+        return f"{self.name}-generate-{self.medium}-{grids}-n{self.n_train}-{self.n_test}-s{self.seed}"
 
 
 class ModelSpec(Frozen):
@@ -88,7 +89,7 @@ class TrainingSpec(Frozen):
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 32
     loss: Loss = "l2"
-    normalise_output: bool = True
+    normalise_output: bool = False
 
 
 class RunSpec(Frozen):

@@ -87,8 +87,14 @@ def _synthesise(s: Tensor, kept: KeptModes, format: str) -> Tensor:
     last = len(kept.grid) - 1
     for axis in range(last):
         s = _stored(torch.fft.ifft(_spread(s, kept, axis), dim=axis + 1, norm="forward"), format)
-    x = torch.fft.irfft(s, n=kept.grid[last], dim=last + 1, norm="forward")
-    return _stored(x, format)
+    n = kept.grid[last]
+    missing = n // 2 + 1 - kept.counts[last]
+    if missing:
+        # irfft would pad too, several times slower.
+        shape = list(s.shape)
+        shape[last + 1] = missing
+        s = torch.cat([s, s.new_zeros(shape)], last + 1)
+    return _stored(torch.fft.irfft(s, n=n, dim=last + 1, norm="forward"), format)
 
 
 def _pairs(s: Tensor, kept: KeptModes, factor: float) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mpno.specs import RunSpec
+from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
 from mpno.training.data import Samples, load_samples
 from mpno.training.divergence import Divergence, first_not_finite
@@ -57,6 +58,7 @@ def train_run(
     """
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = load_samples(spec, data, device)
     outcome = fit(spec, samples, progress=progress)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mpno.datasets import load_split, read_attrs, store, verify, write_store
+from mpno.specs import MpnoError
+
+ATTRS = {
+    "name": "toy",
+    "title": "A toy",
+    "source": "generate",
+    "units_x": "m",
+    "units_y": "Pa",
+    "licence": "MIT",
+    "citation": "none",
+    "origin": "{}",
+    "seed": 3,
+}
+TEXT = {"x": "an input", "y": "a target"}
+
+
+def toy_arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    sizes = {"train/8": (5, 1, 8, 8), "test/8": (3, 1, 8, 8), "test/16": (3, 1, 16, 16)}
+    return {f"{key}/{kind}": rng.standard_normal(size) for key, size in sizes.items() for kind in "xy"}
+
+
+def array_of(file: h5py.File, key: str) -> h5py.Dataset:
+    found = file[key]
+    assert isinstance(found, h5py.Dataset)
+    return found
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    write_store(tmp_path / "toy.h5", toy_arrays(), ATTRS, TEXT)
+    return tmp_path / "toy.h5"
+
+
+def test_what_is_written_is_read(toy: Path) -> None:
+    arrays = toy_arrays()
+    x, y = load_split(toy, "test", 16)
+    assert x.dtype == y.dtype == np.float32
+    np.testing.assert_array_equal(x, arrays["test/16/x"].astype(np.float32))
+    np.testing.assert_array_equal(y, arrays["test/16/y"].astype(np.float32))
+    np.testing.assert_array_equal(load_split(toy, "train", 8, 2).y, arrays["train/8/y"][:2].astype(np.float32))
+
+
+def test_layout(toy: Path) -> None:
+    with h5py.File(toy) as file:
+        kept = array_of(file, "train/8/x")
+        assert (kept.dtype, kept.chunks, kept.compression) == (np.dtype("<f4"), (1, 1, 8, 8), "gzip")
+        assert kept.attrs["description"] == "an input"
+
+
+def test_attributes(toy: Path) -> None:
+    attrs = read_attrs(toy)
+    assert {key: attrs[key] for key in ATTRS} == ATTRS
+    assert attrs["format_version"] == 1
+    assert attrs["created_by"].startswith("mpno")
+
+
+def test_no_seed_is_none(tmp_path: Path) -> None:
+    write_store(tmp_path / "a.h5", toy_arrays(), ATTRS | {"seed": None}, TEXT)
+    assert read_attrs(tmp_path / "a.h5")["seed"] is None
+
+
+def test_digest_is_the_stated_hash(toy: Path) -> None:
+    total = hashlib.sha256()
+    for key, array in sorted(toy_arrays().items()):
+        total.update(f"{key}:{array.shape}:<f4;".encode() + array.astype("<f4").tobytes())
+    assert verify(toy) == read_attrs(toy)["digest"] == total.hexdigest()
+
+
+def test_equal_data_have_equal_digests_and_other_data_have_not(toy: Path, tmp_path: Path) -> None:
+    turned = dict(reversed(toy_arrays().items()))
+    write_store(tmp_path / "same.h5", turned, ATTRS | {"title": "Another"}, TEXT)
+    assert verify(tmp_path / "same.h5") == verify(toy)
+    turned["train/8/x"][0, 0, 0, 0] += 1
+    write_store(tmp_path / "other.h5", turned, ATTRS, TEXT)
+    assert verify(tmp_path / "other.h5") != verify(toy)
+
+
+def test_changed_values_do_not_verify(toy: Path) -> None:
+    with h5py.File(toy, "r+") as file:
+        array_of(file, "test/8/y")[0, 0, 0, 0] = 99.0
+    with pytest.raises(MpnoError, match="digest is"):
+        verify(toy)
+
+
+def test_damaged_chunk_is_one_line(toy: Path) -> None:
+    with h5py.File(toy) as file:
+        chunk = array_of(file, "test/16/x").id.get_chunk_info(0)
+    raw = bytearray(toy.read_bytes())
+    raw[chunk.byte_offset : chunk.byte_offset + 60] = bytes(60)
+    toy.write_bytes(raw)
+    for read in (lambda: verify(toy), lambda: load_split(toy, "test", 16)):
+        with pytest.raises(MpnoError, match="not a whole HDF5 file") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+def test_missing_file_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(MpnoError, match="python -m mpno data"):
+        load_split(tmp_path / "no.h5", "train", 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a data file"])
+def test_no_hdf5(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.h5").write_bytes(content)
+    with pytest.raises(MpnoError, match="not a whole HDF5 file"):
+        read_attrs(tmp_path / "bad.h5")
+
+
+def test_truncated_file(toy: Path) -> None:
+    toy.write_bytes(toy.read_bytes()[:-2000])
+    with pytest.raises(MpnoError, match="not a whole HDF5 file"):
+        load_split(toy, "train", 8)
+
+
+@pytest.mark.parametrize(("split", "resolution"), [("train", 16), ("validation", 8)])
+def test_missing_split_lists_what_there_is(toy: Path, split: str, resolution: int) -> None:
+    with pytest.raises(MpnoError, match=r"test: 8 \(n = 3\), 16 \(n = 3\); train: 8 \(n = 5\)"):
+        load_split(toy, split, resolution)
+
+
+@pytest.mark.parametrize("n", [0, 6])
+def test_sample_count_out_of_range(toy: Path, n: int) -> None:
+    with pytest.raises(MpnoError, match="allowed: 1 to 5"):
+        load_split(toy, "train", 8, n)
+
+
+def test_values_that_are_not_finite_are_not_read(toy: Path) -> None:
+    with h5py.File(toy, "r+") as file:
+        array_of(file, "train/8/y")[4, 0, 1, 1] = np.inf
+    load_split(toy, "train", 8, 4)
+    with pytest.raises(MpnoError, match="train/8/y holds values that are not finite"):
+        load_split(toy, "train", 8)
+
+
+def test_other_format_version(toy: Path) -> None:
+    with h5py.File(toy, "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(MpnoError, match="format_version is 2, this version reads 1"):
+        load_split(toy, "train", 8)
+
+
+BAD = {
+    "key": ({"train/8/z": np.zeros((1, 1, 8, 8))}, ATTRS, "train/8/z"),
+    "alone": ({"train/8/x": np.zeros((1, 1, 8, 8))}, ATTRS, "its partner nothing"),
+    "unpaired": ({"train/8/x": np.zeros((1, 1, 8)), "train/8/y": np.zeros((2, 1, 8))}, ATTRS, "partner"),
+    "flat": ({"train/8/x": np.zeros((1, 8)), "train/8/y": np.zeros((1, 8))}, ATTRS, "channels"),
+    "nan": ({"train/8/x": np.full((1, 1, 8), np.nan), "train/8/y": np.zeros((1, 1, 8))}, ATTRS, "not finite"),
+    "none": ({}, ATTRS, "no arrays"),
+    "attribute": (toy_arrays(), {key: ATTRS[key] for key in ATTRS if key != "licence"}, "licence is missing"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "attrs", "word"), BAD.values(), ids=BAD.keys())
+def test_what_does_not_fit_is_not_written(tmp_path: Path, arrays: dict, attrs: dict, word: str) -> None:
+    with pytest.raises(MpnoError, match=word):
+        write_store(tmp_path / "bad.h5", arrays, attrs, TEXT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = toy.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(MpnoError, match="No space left"):
+        write_store(toy, toy_arrays(), ATTRS, TEXT)
+    assert toy.read_bytes() == before
+    assert [path.name for path in toy.parent.iterdir()] == ["toy.h5"]
+
+
+def test_new_file_takes_the_place_of_the_old_at_once(toy: Path) -> None:
+    before = toy.read_bytes()
+    with toy.open("rb") as reader:
+        write_store(toy, {key: array + 1 for key, array in toy_arrays().items()}, ATTRS, TEXT)
+        assert reader.read() == before
+    assert toy.read_bytes() != before
+
+
+def test_folder_that_is_a_file(toy: Path) -> None:
+    with pytest.raises(MpnoError, match="choose another folder"):
+        write_store(toy / "inner.h5", toy_arrays(), ATTRS, TEXT)
+
+
+def test_reading_needs_neither_solver_nor_torch() -> None:
+    code = "import sys, mpno.datasets.store; print({'torch', 'scipy', 'pyamg'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
