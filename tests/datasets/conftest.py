@@ -8,7 +8,7 @@ from mpno.datasets.fetch import DARCY, fetch_darcy
 from mpno.specs import MpnoError
 
 KEPT = Path(__file__).parents[2] / "results" / "cache"
-"""Where the workflow keeps the wheel: taken from there when it is, else downloaded once per session."""
+"""Where the workflow keeps the wheel: taken from there when it is, else downloaded once per run."""
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mpno import FNO, RunSpec
 from mpno.measurement import predict_bytes
+from mpno.measurement.memory import _LiveBytes
 from mpno.specs import ModelSpec, PrecisionSetting
 
 
@@ -40,3 +42,14 @@ def test_the_paper_s_order_of_settings() -> None:
 
 def test_formats_without_hardware_have_no_memory() -> None:
     assert predict_bytes(spec("mixed-e5m2")) is None
+
+
+def test_freed_bytes_are_given_back() -> None:
+    counter = _LiveBytes()
+    with counter:
+        kept = torch.zeros(1000, device="meta")
+        passing = kept + 1
+        del passing
+        last = kept + 2
+    assert counter.live == 2 * 4000 and counter.peak == 2 * 4000
+    assert last.shape == kept.shape

@@ -32,9 +32,7 @@ def test_settings_read_as_in_the_paper(given: Any, label: str, triple: str, real
 
 def test_mixed_says_what_is_in_half() -> None:
     text = str(PrecisionSetting.model_validate("mixed"))
-    assert text == (
-        "mixed: forward transform, contraction, inverse transform in fp16 after tanh; real layers in fp16"
-    )
+    assert text == "mixed: forward transform, contraction, inverse transform in fp16 after tanh; real layers in fp16"
 
 
 def test_equal_specs_share_an_id_and_others_do_not() -> None:
