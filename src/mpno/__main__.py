@@ -1,0 +1,5 @@
+"""`python -m mpno`."""
+
+from mpno.cli import main
+
+main()

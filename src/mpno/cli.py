@@ -1,0 +1,240 @@
+"""`python -m mpno`: what the workflow's rules call, and a person can."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mpno.specs import DataSpec, MpnoError, RunSpec, build_spec
+
+app = typer.Typer(
+    help="Mixed-precision neural operators: the steps of the reproduction, one by one.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+CACHE = Path("results/cache")
+PAPER = """\
+@inproceedings{tu2024guaranteed,
+  title     = {Guaranteed Approximation Bounds for Mixed-Precision Neural Operators},
+  author    = {Tu, Renbo and White, Colin and Kossaifi, Jean and Bonev, Boris and Pekhimenko, Gennady and
+               Azizzadenesheli, Kamyar and Anandkumar, Anima},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024},
+  url       = {https://openreview.net/forum?id=QJGj07PD9C}
+}"""
+
+Spec = Annotated[str | None, typer.Option("--spec", help="A spec as JSON, or the path of a JSON file.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The data file; made where it is missing and not named.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="A change, as in optimizer.lr=2e-3; may be repeated.")]
+ScaleName = Annotated[str, typer.Option("--scale", help="smoke, desk, gpu or paper.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. A mistake of the user's is one line on stderr and exit status 2."""
+    try:
+        status = app(args=arguments, prog_name="python -m mpno", standalone_mode=False)
+    except MpnoError as error:
+        _stop(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("mpno: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # typer's usage errors; their class is private to typer, or click's, depending on its version.
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        context = getattr(error, "ctx", None)
+        _stop(f"{usage()} (see {context.command_path if context else 'python -m mpno'} --help)")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stop(message: str) -> NoReturn:
+    print("mpno:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+@app.command()
+def data(
+    spec: Spec = None,
+    name: Annotated[str, typer.Option(help="The data set.")] = "darcy",
+    source: Annotated[str, typer.Option(help="fetch (public) or generate (solved here).")] = "fetch",
+    out: Annotated[Path | None, typer.Option(help="The HDF5 file to write.")] = None,
+    cache: Annotated[Path, typer.Option(help="Where downloads are kept.")] = CACHE,
+) -> None:
+    """Fetch or generate a data set as one HDF5 file."""
+    values = _specs(spec)[0] if spec else {"name": name, "source": source}
+    wanted = build_spec({"data": values}, where="data").data
+    _make_data(wanted, out or Path("results", "data", f"{wanted.slug}.h5"), cache)
+
+
+@app.command()
+def train(
+    spec: Spec = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    precision: Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")] = None,
+    transform: Annotated[str | None, typer.Option(help="fft or matmul.")] = None,
+    seed: Annotated[str | None, typer.Option(help="A number; fixes weights and data order.")] = None,
+    set_: Sets = None,
+    item: Annotated[str, typer.Option(help="Whose recipe to take.")] = "darcy-settings",
+    scale: ScaleName = "desk",
+) -> None:
+    """Train one run: from --spec, or by hand from an item's recipe."""
+    by_hand = {"precision": precision, "transform": transform, "seed": seed}
+    given = {key: value for key, value in by_hand.items() if value is not None}
+    if spec and (given or set_):
+        raise MpnoError("train: --spec is the whole run; leave out --precision, --transform, --seed and --set")
+    run = build_spec(_specs(spec)[0], where="--spec") if spec else _hand_spec(item, scale, given, set_ or [])
+    folder = out or Path("results", run.scale, "by-hand", run.id)
+    data = data or _default_data(run)
+
+    from mpno.training import train_run
+
+    metrics = train_run(run, data=data, out=folder, provenance=_provenance("train", set_ or []))
+    print(f"{metrics['status']}: {folder}")
+    _print_errors(metrics.get("metrics"))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    resolution: Annotated[int, typer.Option(help="Grid points along each axis.")],
+    data: Data = None,
+) -> None:
+    """Test a trained run at a resolution, its own or a higher one."""
+    path = run / "spec.json"
+    if not path.is_file():
+        raise MpnoError(f"{run}: holds no spec.json; name the folder of a run, as in results/desk/runs/NAME")
+    spec = build_spec(_specs(str(path))[0], where=str(path))
+
+    from mpno.training import evaluate_run
+
+    print(json.dumps(evaluate_run(run, data=data or _default_data(spec), resolution=resolution)))
+
+
+@app.command()
+def measure(
+    spec: Annotated[str, typer.Option("--spec", help="A list of specs as JSON, or the path of a JSON file.")],
+    data: Annotated[Path, typer.Option(help="The data file.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+) -> None:
+    """Time one epoch of each run, interleaved, and predict its memory. Run it with nothing else beside it."""
+    specs = [build_spec(values, where="--spec") for values in _specs(spec)]
+
+    from mpno.measurement import measure_arms
+
+    measure_arms(specs, data=data, out=out, provenance=_provenance("measure"))
+
+
+@app.command()
+def collect(
+    item: Annotated[str, typer.Option(help="The item as JSON, or the path of a JSON file.")],
+    timing: Annotated[Path, typer.Option(help="The record of measure.")],
+    reference: Annotated[Path, typer.Option(help="The paper's values.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    runs: Annotated[Path | None, typer.Option(help="Where the runs lie; beside the record of measure.")] = None,
+) -> None:
+    """Turn the records of an item's runs into tidy tables."""
+    from mpno.paper import collect_item
+
+    collect_item(
+        _specs(item)[0], runs=runs or timing.parent.parent / "runs", timing=timing, reference=reference, out=out
+    )
+
+
+@app.command()
+def notebook(
+    path: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook of notebooks/.")],
+    tidy: Annotated[Path, typer.Option(help="The tidy tables it draws.")],
+    drawn: Annotated[Path, typer.Option(help="Where the table or figure goes.")],
+    out: Annotated[Path, typer.Option(help="The executed notebook; its HTML page goes beside it.")],
+) -> None:
+    """Execute a notebook with papermill and keep it as ipynb and HTML."""
+    from mpno.paper.execute import run_notebook
+
+    run_notebook(path, parameters={"tidy": str(tidy), "out": str(drawn)}, out=out)
+
+
+@app.command()
+def report(
+    contexts: Annotated[list[Path], typer.Argument(help="The context.json of each item.")],
+    out: Annotated[Path, typer.Option(help="The HTML page to write.")],
+) -> None:
+    """Write the page that shows every table and figure and links their files."""
+    from mpno.paper.report import write_report
+
+    write_report([path.parent for path in contexts], out=out)
+
+
+@app.command()
+def plan(
+    scale: Annotated[str | None, typer.Option("--scale", help="smoke, desk, gpu or paper.")] = None,
+    set_: Sets = None,
+    items: Annotated[str | None, typer.Option(help="Tables and figures, separated by spaces.")] = None,
+    write_schemas: Annotated[bool, typer.Option("--write-schemas", help="Write workflow/schemas and stop.")] = False,
+) -> None:
+    """Say what config.yaml amounts to: runs, shared runs, time, disk."""
+    from mpno import plan as planning
+
+    if write_schemas:
+        for path in planning.write_schemas(Path("workflow/schemas")):
+            print(path)
+        return
+    given: dict[str, Any] = {"scale": scale, "set": set_, "items": items}
+    print(planning.load_plan({key: value for key, value in given.items() if value}, root=Path.cwd()).describe())
+
+
+@app.command()
+def cite() -> None:
+    """Print how to cite the paper and this software."""
+    import mpno
+
+    print(PAPER)
+    print(f"\nThis software: the mpno developers, mpno {mpno.__version__}; see CITATION.cff.")
+
+
+def _provenance(stage: str, changed: Sequence[str] = ()) -> dict[str, Any]:
+    from mpno.plan import room_digest
+
+    return {"source_digest": room_digest(stage), "changed": list(changed)}
+
+
+def _specs(text: str) -> list[dict[str, Any]]:
+    from mpno.plan import load_specs
+
+    return load_specs(text)
+
+
+def _hand_spec(item: str, scale: str, given: dict[str, Any], changes: list[str]) -> RunSpec:
+    from mpno.plan import hand_spec, load_experiments
+
+    return hand_spec(load_experiments(Path("workflow/experiments")), item, scale, given, changes)
+
+
+def _default_data(spec: RunSpec) -> Path:
+    """The data file of a run by hand: the workflow's, made where it is missing."""
+    path = Path("results", spec.scale, "data", f"{spec.data.slug}.h5")
+    if not path.is_file():
+        _make_data(spec.data, path, CACHE)
+    return path
+
+
+def _make_data(spec: DataSpec, out: Path, cache: Path) -> None:
+    from mpno.datasets import make
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    make(spec, out, cache=cache, progress=sys.stderr.isatty())
+    print(f"{out}: {out.stat().st_size} bytes")
+
+
+def _print_errors(metrics: dict[str, dict[str, float]] | None) -> None:
+    for resolution, errors in (metrics or {}).items():
+        print(f"  test {resolution}x{resolution}: " + ", ".join(f"{k} {v:.5f}" for k, v in errors.items()))

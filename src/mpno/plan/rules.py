@@ -1,0 +1,123 @@
+"""What the Snakemake rules ask of a plan: the inputs and parameters of a job, given its wildcards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mpno.plan.build import Plan
+from mpno.plan.digest import ROOMS
+from mpno.specs import MpnoError
+
+
+def seen_gpus(devices: Path = Path("/dev")) -> int:
+    """Count the NVIDIA cards of this machine without loading torch."""
+    return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in devices.iterdir())
+
+
+def own_interpreter_first() -> None:
+    """Let jobs run the interpreter that runs Snakemake, also where its environment is not activated."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+class RuleInputs:
+    """Functions of wildcards, so that the rule files hold none.
+
+    Raises:
+        MpnoError: a room whose source goes into a digest is not there.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.digests = {stage: plan.digest(stage) for stage in ROOMS}
+
+    def data_spec(self, wildcards: Any) -> str:
+        return self._known(self.plan.data, wildcards.slug).model_dump_json()
+
+    def run_spec(self, wildcards: Any) -> str:
+        return self._known(self.plan.runs, wildcards.run).canonical()
+
+    def run_data(self, wildcards: Any) -> str:
+        return self._data(self._known(self.plan.runs, wildcards.run))
+
+    def timed_specs(self, wildcards: Any) -> str:
+        specs = self._known(self.plan.measures, wildcards.arms)
+        return "[" + ",".join(spec.canonical() for spec in specs) + "]"
+
+    def timed_data(self, wildcards: Any) -> str:
+        return self._data(self._known(self.plan.measures, wildcards.arms)[0])
+
+    def records(self, wildcards: Any) -> list[str]:
+        runs = self._known(self.plan.items, wildcards.item).runs
+        return [f"{self.plan.root}/runs/{run}/{name}" for run in runs for name in ("metrics.json", "history.csv")]
+
+    def timing(self, wildcards: Any) -> str:
+        return f"{self.plan.root}/measure/{self._known(self.plan.items, wildcards.item).measure}.json"
+
+    def context(self, wildcards: Any) -> str:
+        return self._known(self.plan.items, wildcards.item).context()
+
+    def names(self, kind: str) -> str:
+        """A pattern that matches the items of a kind, and nothing where there are none."""
+        return "|".join(re.escape(item.name) for item in self.plan.of_kind(kind)) or "(?!)"
+
+    def drawn(self) -> list[str]:
+        """Every file of every table, figure and notebook."""
+        return [file for item in self.plan.items.values() for file in self.plan.files(item)]
+
+    def contexts(self) -> list[str]:
+        return [f"{self.plan.out}/tidy/{name}/context.json" for name in self.plan.items]
+
+    def farewell(self) -> str:
+        """Where the report lies, and the first table in the columns that fit a terminal."""
+        lines = []
+        for item in self.plan.of_kind("table")[:1]:
+            path = Path(self.plan.out, "tables", f"{item.name}.md")
+            lines += narrow(path.read_text(encoding="utf-8")) if path.is_file() else []
+        report = Path(self.plan.out, "report", "index.html")
+        return "\n".join([*lines, f"report: {report}"] if report.is_file() else lines)
+
+    def _data(self, spec: Any) -> str:
+        return f"{self.plan.root}/data/{spec.data.slug}.h5"
+
+    def _known(self, table: dict[str, Any], name: str) -> Any:
+        if name not in table:
+            raise MpnoError(f"{name!r} is not part of the plan at scale {self.plan.scale}; see `python -m mpno plan`")
+        return table[name]
+
+
+def narrow(markdown: str, left_out: tuple[str, ...] = ("seeds", "predicted MiB", "vs")) -> list[str]:
+    """Return the first table of `markdown` without its H1 columns and those `left_out`, as lines."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("|")
+    ]
+    if not rows:
+        return []
+    keep = [i for i, name in enumerate(rows[0]) if name not in left_out and not name.startswith("H1@")]
+    rows = [[row[i] for i in keep] for row in rows if not set("".join(row)) <= set("-: ")]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(keep))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def load_specs(text: str) -> list[dict[str, Any]]:
+    """Read one spec or a list of specs from JSON text or the file it names.
+
+    Raises:
+        MpnoError: it is neither.
+    """
+    source = "--spec"
+    if not text.lstrip().startswith(("{", "[")):
+        source = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise MpnoError(f"{source}: {error.strerror}; give JSON or the path of a JSON file") from None
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise MpnoError(f"{source}: not JSON ({error}); give JSON or the path of a JSON file") from None
+    return values if isinstance(values, list) else [values]

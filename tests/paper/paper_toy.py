@@ -1,0 +1,126 @@
+"""Hand-made records of a small item: two settings, a control, one run that diverged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mpno.paper import collect_item
+from mpno.paper.records import REFERENCE_COLUMNS
+
+ERRORS = {  # last relative L2 error at 16 by arm and seed
+    "full": (0.100, 0.110, 0.090),
+    "full-tanh": (0.101, 0.111, 0.091),
+    "mixed": (0.101, 0.1122, 0.0909),
+    "control": (0.120, 0.133, 0.107),
+    "half": (0.100, None, 0.090),
+    "ours": (0.100, 0.110, 0.090),
+}
+EPOCHS = 10
+
+
+def _arm(name: str, label: str, **more: Any) -> dict[str, Any]:
+    base = {"role": "setting", "against": "full", "transform": "fft", "recipe": "AdamW"}
+    runs = {str(seed): f"{name}_s{seed}" for seed in range(3)}
+    return {"name": name, "label": label, "timed_as": f"{name}_s0", "runs": runs} | base | more
+
+
+def context(**more: Any) -> dict[str, Any]:
+    return {
+        "item": "toy",
+        "kind": "table",
+        "title": "A toy & <b>its</b> title",
+        "paper": "nothing",
+        "scale": "smoke",
+        "changes": [],
+        "data": {"resolution": 16, "test_resolutions": [16, 32], "n_train": 4, "n_test": 2},
+        "model": {},
+        "epochs": EPOCHS,
+        "measure": "toy",
+        "compare": {
+            "metric": "l2",
+            "margin": 0.05,
+            "confidence": 0.95,
+            "power": {"control": "control", "told_from": ["full", "full-tanh"]},
+        },
+        "arms": [
+            _arm("full", "full", against=None),
+            _arm("full-tanh", "full+tanh"),
+            _arm("mixed", "mixed"),
+            _arm("half", "half"),
+            _arm("ours", "mixed", transform="matmul"),
+            _arm("control", "mixed-e5m2", role="control"),
+        ],
+    } | more
+
+
+def _history(last: float, epochs: int) -> str:
+    lines = ["epoch,step,train_loss,lr,seconds,l2@16,h1@16,l2@32,h1@32"]
+    for epoch in range(1, epochs + 1):
+        value = last * (1 + 0.1 * (EPOCHS - epoch))
+        lines.append(f"{epoch},{epoch},0.5,0.001,1.0,{value},{2 * value},{1.5 * value},{3 * value}")
+    return "\n".join(lines) + "\n"
+
+
+def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
+    for arm in arms:
+        for seed, run in arm["runs"].items():
+            last = ERRORS[arm["name"]][int(seed)]
+            folder = root / "runs" / run
+            folder.mkdir(parents=True)
+            half = arm["name"] != "full" and arm["name"] != "full-tanh" and arm["name"] != "ours"
+            metrics = None if last is None else {
+                "16": {"l2": last, "h1": 2 * last}, "32": {"l2": 1.5 * last, "h1": 3 * last}
+            }  # fmt: skip
+            record = {
+                "schema": 1,
+                "id": run,
+                "status": "diverged" if last is None else "finished",
+                "diverged": {"epoch": 4, "step": 17, "where": "block 2, forward transform"} if last is None else None,
+                "metrics": metrics,
+                "evidence": "simulated" if half else "native",
+                "device": "cpu",
+                "processor": "A processor",
+                "threads": 1,
+                "parameters": 100,
+                "versions": {"torch": "1"},
+                "source_digest": "abc",
+                "data": {"digest": "def", "source": "fetch"},
+            }
+            (folder / "metrics.json").write_text(json.dumps(record))
+            (folder / "history.csv").write_text(_history(last or 0.1, EPOCHS if last else 3))
+    timed = []
+    for arm in arms:
+        native = arm["label"].startswith("full") or arm["transform"] == "matmul"
+        timed.append(
+            {
+                "arm": arm["timed_as"],
+                "seconds_per_epoch": {"median": 2.0, "low": 1.9, "high": 2.2, "n": 5} if native else None,
+                "why": None if native else "simulated on this cpu",
+                "predicted_bytes": None if arm["role"] == "control" else dict.fromkeys(
+                    ("parameters", "gradients", "optimiser", "activations", "peak"), 2**20
+                ),
+            }
+        )  # fmt: skip
+    (root / "measure").mkdir()
+    (root / "measure" / "toy.json").write_text(json.dumps({"rounds": 5, "arms": timed}))
+    rows = [
+        ",".join(REFERENCE_COLUMNS),
+        'full,l2,0.0083,,read off a plot,"128x128, 300 epochs",a figure',
+        'mixed,seconds_per_epoch,15.63,s,review discussion,"half",Appendix B.7',
+    ]
+    (root / "reference.csv").write_text("\n".join(rows) + "\n")
+
+
+def collect(root: Path, item: dict[str, Any]) -> Path:
+    write_records(root, item["arms"])
+    out = root / "tidy" / item["item"]
+    collect_item(
+        item,
+        runs=root / "runs",
+        timing=root / "measure" / "toy.json",
+        reference=root / "reference.csv",
+        out=out,
+    )
+    return out

@@ -1,0 +1,105 @@
+"""The report page and the notebooks that make the table and the figure."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mpno.paper.execute import run_notebook
+from mpno.paper.report import write_report
+from mpno.specs import MpnoError
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value for key, value in attrs if key in ("href", "src") and value]
+
+
+@pytest.fixture
+def page(toy: Path, tmp_path: Path) -> str:
+    out = tmp_path / "results" / "report" / "index.html"
+    write_report([toy], out=out)
+    return out.read_text()
+
+
+def test_first_screen_says_what_the_run_is(page: str) -> None:
+    head = page[: page.index('<section id="toy">')]
+    for part in ("smoke", "A processor", "neither confirms nor", "GPU claims"):
+        assert part in head
+
+
+def test_the_papers_value_stands_beside_ours_with_its_provenance(page: str) -> None:
+    for part in ("0.0083", "read off a plot: a figure", "128x128, 300 epochs", "15.63 s", "review discussion"):
+        assert part in page
+
+
+def test_titles_are_escaped_and_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    assert "A toy &amp; &lt;b&gt;its&lt;/b&gt; title" in page
+    parsed = Page(page)
+    assert "script" not in parsed.tags
+    assert not [link for link in parsed.links if "://" in link or link.startswith("/")]
+    for ending in ("csv", "md", "tex"):
+        assert f"../tables/toy.{ending}" in parsed.links
+    assert {"../notebooks/toy.ipynb", "../notebooks/toy.html"} <= set(parsed.links)
+
+
+def test_a_change_is_visible(toy: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "toy"
+    shutil.copytree(toy, copy)
+    values = json.loads((copy / "context.json").read_text()) | {"changes": ["optimizer.lr=2e-3"]}
+    (copy / "context.json").write_text(json.dumps(values))
+    write_report([copy], out=tmp_path / "index.html")
+    assert "changed: optimizer.lr=2e-3" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_thin_and_hold_no_outputs(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert sum(len(cell.source.splitlines()) for cell in code) < 20
+    assert "What it does not show" in book.cells[-1].source
+
+
+def test_a_notebook_draws_from_its_parameters(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A kernel of the same name in the user's home must not be taken for this environment's.
+    home = tmp_path / "home"
+    kernel = home / ".local" / "share" / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    argv = ["/bin/false", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")  # as where the environment is not a virtual one
+    monkeypatch.delenv("JUPYTER_DATA_DIR", raising=False)
+    out = tmp_path / "notebooks" / "toy.ipynb"
+    parameters = {"tidy": str(toy), "out": str(tmp_path / "tables")}
+    run_notebook(ROOT / "notebooks" / "darcy-settings.ipynb", parameters=parameters, out=out)
+    assert (tmp_path / "tables" / "toy.csv").is_file()
+    assert "equivalent within 5 %" in out.with_suffix(".html").read_text()
+    with pytest.raises(MpnoError, match="make item ITEM=nowhere"):
+        parameters["tidy"] = str(tmp_path / "nowhere")
+        run_notebook(ROOT / "notebooks" / "darcy-curves.ipynb", parameters=parameters, out=tmp_path / "b.ipynb")
+    assert not (tmp_path / "b.ipynb").exists()
+
+
+def test_a_notebook_without_parameters_is_refused(tmp_path: Path) -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("tidy = 1")])
+    nbformat.write(book, tmp_path / "x.ipynb")
+    with pytest.raises(MpnoError, match="no cell tagged 'parameters'"):
+        run_notebook(tmp_path / "x.ipynb", parameters={"tidy": "y"}, out=tmp_path / "y.ipynb")

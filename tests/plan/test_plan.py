@@ -1,0 +1,222 @@
+"""Configuration and experiments become a plan; every mistake is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mpno.plan import SCHEMAS, RuleInputs, hand_spec, load_experiments, load_plan, schema_text, seen_gpus
+from mpno.plan.files import parse_value
+from mpno.plan.rules import narrow
+from mpno.specs import SCALES, MpnoError
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = ROOT / "workflow" / "experiments"
+
+
+def plan(**overrides: Any) -> Any:
+    return load_plan(overrides, root=ROOT)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A root with a copy of the config and experiments, to be edited."""
+    (tmp_path / "workflow" / "experiments").mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    for path in EXPERIMENTS.glob("*.yaml"):
+        (tmp_path / "workflow" / "experiments" / path.name).write_text(path.read_text())
+    return tmp_path
+
+
+def test_items_share_their_runs() -> None:
+    both = plan(scale="desk")
+    table, figure = plan(scale="desk", items="darcy-settings"), plan(scale="desk", items="darcy-curves")
+    assert set(both.runs) == set(table.runs) > set(figure.runs)
+    assert both.shared == len(figure.runs) > 0
+    assert len(both.measures) == len(both.data) == 1
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_resolves(scale: str) -> None:
+    made = plan(scale=scale)
+    assert made.summary().startswith(f"scale {scale}: ")
+    assert made.root == made.out == f"results/{scale}"
+    assert all(run.scale == scale for run in made.runs.values())
+
+
+def test_the_recipe_is_the_stated_one() -> None:
+    run = next(run for run in plan(scale="desk").runs.values() if run.id.startswith("darcy16_fno_mixed_fft_s2"))
+    assert (run.optimizer.name, run.optimizer.lr, run.optimizer.weight_decay) == ("adamw", 5e-3, 1e-4)
+    assert (run.model.modes, run.model.width, run.model.layers) == ((12, 12), 32, 4)
+    assert (run.training.epochs, run.training.batch_size, run.scheduler.name) == (60, 32, "one-cycle")
+    assert (run.data.source, run.data.n_train, run.data.test_resolutions) == ("fetch", 1000, (16, 32))
+
+
+def test_authors_recipe_decays_five_times() -> None:
+    arms = {arm.arm.name: arm.first for arm in plan(scale="desk").items["darcy-settings"].arms}
+    for name in ("full-authors", "mixed-authors"):
+        spec = arms[name]
+        assert (spec.optimizer.name, spec.training.loss, spec.training.batch_size) == ("adam", "h1", 64)
+        assert spec.scheduler.step_epochs == spec.training.epochs // 5
+        assert not spec.training.normalise_output
+    assert arms["mixed-authors"].precision.setting == "mixed"
+
+
+def test_paired_arms_differ_in_precision_alone() -> None:
+    for scale in SCALES:
+        arms = {arm.arm.name: arm for arm in plan(scale=scale).items["darcy-settings"].arms}
+        for arm in arms.values():
+            if arm.arm.against:
+                other = arms[arm.arm.against]
+                assert arm.first.model_copy(update={"precision": other.first.precision}) == other.first
+                assert arm.runs.keys() <= other.runs.keys()
+
+
+def test_illustrations_have_the_first_seed_alone() -> None:
+    desk = load_experiments(EXPERIMENTS)["darcy-settings"].scales["desk"]
+    for arm in plan(scale="desk").items["darcy-settings"].arms:
+        assert list(arm.runs) == ([desk.seeds[0]] if arm.arm.name in desk.illustrations else list(desk.seeds))
+
+
+def test_a_change_moves_every_run_and_the_outputs() -> None:
+    plain, changed = plan(scale="smoke"), plan(scale="smoke", set="optimizer.lr=2e-3")
+    assert not set(plain.runs) & set(changed.runs)
+    assert {run.optimizer.lr for run in changed.runs.values()} == {2e-3}
+    assert changed.out == "results/smoke/changed/optimizer.lr=2e-3"
+    assert changed.root == plain.root
+    assert not set(RuleInputs(plain).drawn()) & set(RuleInputs(changed).drawn())
+    assert '"changes":["optimizer.lr=2e-3"]' in changed.items["darcy-settings"].context()
+
+
+def test_fewer_seeds_are_a_change_that_shares_runs() -> None:
+    plain, changed = plan(scale="smoke"), plan(scale="smoke", seeds=1)
+    assert set(changed.runs) < set(plain.runs)
+    assert changed.out != plain.out
+
+
+def test_a_part_of_a_precision_can_be_set() -> None:
+    experiments = load_experiments(EXPERIMENTS)
+    spec = hand_spec(experiments, "darcy-settings", "smoke", {"precision": "mixed"}, ["precision.stabiliser=none"])
+    assert spec.precision.label == "mixed, stabiliser none"
+
+
+def test_a_fetched_file_does_not_hang_on_the_share_a_run_takes() -> None:
+    smoke, desk = plan(scale="smoke"), plan(scale="desk")
+    assert smoke.data == desk.data
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"scale": "smok"}, ["scale", "'smok'", "did you mean smoke", "paper"]),
+        ({"colour": "red"}, ["unknown key", "'colour'", "'red'", "scale", "seeds"]),
+        ({"data": {"sauce": "fetch"}}, ["data.sauce", "did you mean source"]),
+        ({"data": {"source": "steal"}}, ["data.source", "'steal'", "fetch", "generate"]),
+        ({"seeds": [0, -1]}, ["seeds", "-1", "greater than or equal to 0"]),
+        ({"seeds": [0, 0]}, ["seeds", "twice"]),
+        ({"items": ["darcy-setings"]}, ["'darcy-setings'", "did you mean darcy-settings"]),
+        ({"item": "nothing"}, ["item", "'nothing'", "darcy-curves"]),
+        ({"set": "optimizer.lr"}, ["optimizer.lr", "key=value"]),
+        ({"set": "optimizer.lrr=1"}, ["optimizer.lrr", "did you mean lr"]),
+        ({"set": "data.name=burgers"}, ["data.name", "'burgers'", "darcy"]),
+        ({"set": "data.n_train=-5"}, ["data.n_train", "-5", "greater than 0"]),
+        ({"set": "seed=3"}, ["seed", "use seeds instead"]),
+        ({"set": "training.epochs=3 training.epochs=4"}, ["training.epochs", "twice"]),
+        ({"set": "precision=full"}, ["full-tanh", "same run", "precision=full"]),
+        ({"set": "model.modes=[64,64]"}, ["modes", "grid"]),
+    ],
+)
+def test_a_mistake_is_one_line(overrides: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(MpnoError) as caught:
+        plan(**({"scale": "smoke"} | overrides))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "config.yaml" in message or "experiments" in message
+    for part in parts:
+        assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("kind: table", "kind: tabel", ["kind", "'tabel'", "did you mean table"]),
+        ("margin: 0.05", "margin: 0.05\n  bound: 1", ["compare.bound", "margin"]),
+        ("against: full-matmul", "against: full-matmull", ["full-matmull", "did you mean full-matmul"]),
+        ("name: darcy, source: fetch", "name: darcey, source: fetch", ["data.name", "'darcey'", "darcy"]),
+        ("n_train: 1000, n_test: 50}", "n_train: -1, n_test: 50}", ["data.n_train", "-1"]),
+        ("control: mixed-e5m2,", "control: mixed-e5m1,", ["mixed-e5m1"]),
+        ("item: darcy-settings", "item: darcy-setting", ["file's name"]),
+        ("title: Precision", "title: [", ["line", "not YAML"]),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_one_line(project: Path, old: str, new: str, parts: list[str]) -> None:
+    path = project / "workflow" / "experiments" / "darcy-settings.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(MpnoError) as caught:
+        load_plan({"scale": "desk"}, root=project)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "darcy-settings.yaml" in message
+    for part in parts:
+        assert part in message, message
+
+
+def test_an_empty_config_is_the_desk_plan(project: Path) -> None:
+    (project / "config.yaml").write_text("")
+    assert load_plan({}, root=project).runs.keys() == plan(scale="desk").runs.keys()
+
+
+def test_no_config_is_an_error(project: Path) -> None:
+    (project / "config.yaml").unlink()
+    with pytest.raises(MpnoError, match=r"config\.yaml.*no such file"):
+        load_plan({}, root=project)
+
+
+def test_a_run_by_hand_is_the_run_of_the_table() -> None:
+    given = {"precision": "mixed", "transform": "fft", "seed": 1}
+    spec = hand_spec(load_experiments(EXPERIMENTS), "darcy-curves", "smoke", given, [])
+    assert spec.id in plan(scale="smoke").runs
+    changed = hand_spec(load_experiments(EXPERIMENTS), "darcy-settings", "smoke", given, ["optimizer.lr=2e-3"])
+    assert changed.optimizer.lr == 2e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2e-3", 0.002), ("3", 3), ("true", True), ("mixed", "mixed"), ("[8, 8]", [8, 8]), ("step", "step")],
+)
+def test_values_are_read_as_a_person_means_them(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_are_fresh(name: str) -> None:
+    path = ROOT / "workflow" / "schemas" / name
+    assert path.read_text() == schema_text(name), "run `python -m mpno plan --write-schemas`"
+
+
+def test_committed_files_pass_their_schemas() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    import json
+
+    for path, schema in [
+        (ROOT / "config.yaml", "config.schema.json"),
+        *((path, "experiment.schema.json") for path in EXPERIMENTS.glob("*.yaml")),
+    ]:
+        checker = json.loads((ROOT / "workflow" / "schemas" / schema).read_text())
+        jsonschema.validate(json.loads(json.dumps(yaml.safe_load(path.read_text()))), checker)
+
+
+def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    assert seen_gpus(tmp_path) == 2
+
+
+def test_a_table_is_narrowed_for_the_terminal() -> None:
+    table = "**T**\n\n| setting | seeds | L2@16 | H1@16 |\n|:---|:---|:---|:---|\n| full | 3 | 0.09 | 0.3 |\n\n- note\n"
+    assert narrow(table) == ["setting  L2@16", "full     0.09"]

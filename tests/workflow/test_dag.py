@@ -1,0 +1,196 @@
+"""The DAG: which jobs there are, and which a change brings back. Jobs are stood in for, rules and plan are real."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Takes the place of `python -m mpno`: writes the files a command would, at once.
+STAND_IN = """
+import sys
+from pathlib import Path
+
+TIDY = ("errors", "history", "arms", "reference")
+command, *rest = sys.argv[1:]
+given = dict(zip(rest, rest[1:]))
+out = Path(given["--out"])
+files = {
+    "train": [out / name for name in ("spec.json", "history.csv", "metrics.json", "model.safetensors")],
+    "collect": [out / "context.json", *(out / f"{name}.csv" for name in TIDY)],
+    "notebook": [out, out.with_suffix(".html")],
+}.get(command, [out])
+if command == "notebook":
+    kind = Path(given["--drawn"]).name
+    endings = ("csv", "md", "tex") if kind == "tables" else ("pdf", "png", "svg")
+    files += [Path(given["--drawn"]) / f"{out.stem}.{ending}" for ending in endings]
+for path in files:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("| setting | seeds |\\n|:--|:--|\\n| full | 2 |\\n")
+"""
+OTHER = {
+    "item": "other",
+    "kind": "table",
+    "title": "Another table",
+    "paper": "nothing",
+    "base": {"optimizer": {"lr": 0.01}},
+    "arms": [{"name": "full"}, {"name": "amp", "against": "full", "set": {"precision": "amp"}}],
+    "compare": {"margin": 0.05},
+    "scales": {name: {"seeds": [0], "core_seconds": {}} for name in ("smoke", "desk", "gpu", "paper")},
+}
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE")}
+    environment["PYTHONPATH"] = str(project / "src")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+def own_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What stands on stderr, without the line in which Snakemake names its profile."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("Using workflow specific profile")]
+
+
+def jobs(project: Path, *arguments: str) -> dict[str, int]:
+    """How often each rule would run."""
+    done = snakemake(project, "--dry-run", *arguments)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    if "Nothing to be done" in text:
+        return {}
+    table = text[text.index("Job stats:") :]
+    found = re.findall(r"^(\w+) +(\d+)$", table[: table.index("total")], flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in found}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with a second table of its own runs, at scale smoke."""
+    project = tmp_path_factory.mktemp("dag") / "project"
+    project.mkdir()
+    for name in ("src", "workflow", "profiles", "notebooks"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", project)
+    (project / "config.yaml").write_text("scale: smoke\n")
+    (project / "src" / "mpno" / "__main__.py").write_text(STAND_IN)
+    (project / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(OTHER))
+    shutil.copy(project / "workflow/reference/darcy-settings.csv", project / "workflow/reference/other.csv")
+    shutil.copy(project / "notebooks/darcy-settings.ipynb", project / "notebooks/other.ipynb")
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after a whole run; what the run said is in said.txt."""
+    project = shutil.copytree(fresh, tmp_path_factory.mktemp("dag") / "finished")
+    done = snakemake(project, "--quiet", "all")
+    assert done.returncode == 0, done.stderr
+    (project / "said.txt").write_text(done.stdout + done.stderr)
+    return project
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A finished project to be changed."""
+    return shutil.copytree(finished, tmp_path / "project")
+
+
+def test_jobs_of_a_fresh_clone(fresh: Path) -> None:
+    once = {"all": 1, "report": 1, "figure": 1}
+    assert jobs(fresh) == once | {"data": 1, "train": 14, "measure": 2, "collect": 3, "table": 2}
+    assert jobs(fresh, "item", "--config", "item=darcy-curves") == {
+        "data": 1, "train": 12, "measure": 1, "collect": 1, "figure": 1, "item": 1
+    }  # fmt: skip
+
+
+def test_the_paper_scale_dry_runs_and_says_its_size_first(fresh: Path) -> None:
+    done = snakemake(fresh, "--dry-run", "--quiet", "--config", "scale=paper", "items=darcy-settings")
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"scale paper: 1 item, 30 runs .* GPU-hours, \d+ MiB of disk", own_lines(done)[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        (["scale=smok"], ["scale", "'smok'", "did you mean smoke"]),
+        (["set=data.n_train=-5"], ["data.n_train", "-5", "greater than 0"]),
+    ],
+)
+def test_a_config_mistake_stops_before_any_job(fresh: Path, config: list[str], parts: list[str]) -> None:
+    done = snakemake(fresh, "--config", *config)
+    assert done.returncode == 2
+    (line,) = own_lines(done)
+    assert line.startswith("mpno: ")
+    for part in parts:
+        assert part in line
+    assert done.stdout == ""
+
+
+def test_a_finished_project_has_nothing_to_do(finished: Path) -> None:
+    started = time.monotonic()
+    assert jobs(finished) == {}
+    assert time.monotonic() - started < 10
+
+
+def test_the_report_and_the_table_are_named_at_the_end(finished: Path) -> None:
+    said = (finished / "said.txt").read_text()
+    assert "report: results/smoke/report/index.html" in said
+    assert re.search(r"^setting$\n^full$", said, flags=re.MULTILINE)
+
+
+def test_comments_and_docstrings_bring_nothing_back(copy: Path) -> None:
+    for room in ("specs", "numerics", "models", "training", "datasets", "paper"):
+        path = copy / "src" / "mpno" / room / "__init__.py"
+        path.write_text(path.read_text().replace('"""', '"""Said otherwise: ', 1) + "\n\n# and commented\n")
+    assert jobs(copy) == {}
+
+
+def test_a_constant_of_the_training_brings_back_the_trainings(copy: Path) -> None:
+    path = copy / "src" / "mpno" / "training" / "__init__.py"
+    path.write_text(path.read_text() + "\nX = 1\n")
+    changed = jobs(copy)
+    assert (changed["train"], changed["measure"]) == (14, 2)
+    assert "data" not in changed
+
+
+def test_a_constant_of_the_paper_room_brings_back_no_training(copy: Path) -> None:
+    path = copy / "src" / "mpno" / "paper" / "__init__.py"
+    path.write_text(path.read_text() + "\nX = 1\n")
+    assert jobs(copy) == {"collect": 3, "table": 2, "figure": 1, "report": 1, "all": 1}
+
+
+def test_a_hyper_parameter_of_one_item_brings_back_its_runs_alone(copy: Path) -> None:
+    changed = {**OTHER, "base": {"optimizer": {"lr": 0.02}}}
+    (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
+    assert jobs(copy) == {"train": 2, "measure": 1, "collect": 1, "table": 1, "report": 1, "all": 1}
+
+
+def test_a_set_makes_its_own_outputs(copy: Path) -> None:
+    change = ["--config", "item=other", "set=optimizer.lr=2e-3"]
+    before = {path: path.stat().st_mtime_ns for path in copy.glob("results/smoke/*s/*.*")}
+    assert snakemake(copy, "item", *change, "--quiet", "all").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (copy / "results/smoke/changed/optimizer.lr=2e-3/tables/other.csv").is_file()
+    assert len(list(copy.glob("results/smoke/runs/*"))) == 14 + 2
+    assert jobs(copy) == {}
+
+
+def test_pictures_need_no_data_file(copy: Path) -> None:
+    shutil.rmtree(copy / "results/smoke/data")
+    shutil.rmtree(copy / "results/smoke/figures")
+    assert jobs(copy, "figures") == {"figure": 1, "figures": 1}
+
+
+def test_rules_are_clean(fresh: Path) -> None:
+    done = snakemake(fresh, "--lint")
+    assert done.returncode == 0, done.stderr
