@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mpno.datasets import load_split, read_attrs, store, verify, write_store
+from mpno.datasets import load_split, read_attrs, verify, write_store
 from mpno.specs import MpnoError
 
 ATTRS = {
@@ -176,7 +176,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(toy: Path, monkeypatch: py
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr("mpno.specs.files.os.fsync", full)
     with pytest.raises(MpnoError, match="No space left"):
         write_store(toy, toy_arrays(), ATTRS, TEXT)
     assert toy.read_bytes() == before

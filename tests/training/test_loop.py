@@ -17,7 +17,7 @@ from mpno.training import evaluate_run, train_run
 from mpno.training.divergence import first_not_finite
 
 SPEC = RunSpec(
-    data=DataSpec(resolution=12, test_resolutions=(12, 24), n_train=20, n_test=4),
+    data=DataSpec(source="generate", resolution=12, test_resolutions=(12, 24), n_train=20, n_test=4),
     model=ModelSpec(modes=(6, 6), width=8, layers=2),
     training=TrainingSpec(epochs=3, batch_size=8),
 )

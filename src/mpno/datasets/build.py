@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mpno.datasets.store import write_store
-from mpno.specs import DataSpec, MpnoError
+from mpno.specs import DataSpec
 
 
 def make(spec: DataSpec, out: Path, *, cache: Path, progress: bool = False) -> None:
@@ -22,36 +22,14 @@ def make(spec: DataSpec, out: Path, *, cache: Path, progress: bool = False) -> N
         progress: show a bar while generating.
 
     Raises:
-        MpnoError: the public set has no such resolution or not so many samples, the download fails, or `out` or
-            `cache` cannot be written.
+        MpnoError: the download fails, or `out` or `cache` cannot be written.
     """
     if spec.source == "fetch":
         from mpno.datasets.fetch import fetch_darcy
 
-        _check_public(spec)
         fetch_darcy(out, cache)
     else:
         _generate_darcy(spec, out, progress)
-
-
-def _check_public(spec: DataSpec) -> None:
-    from mpno.datasets.fetch import DARCY
-
-    asked = [("train", spec.resolution, spec.n_train)]
-    asked += [("test", resolution, spec.n_test) for resolution in spec.test_resolutions]
-    for split, resolution, n in asked:
-        have = {r: member.samples for (s, r), member in DARCY.members.items() if s == split}
-        if resolution not in have:
-            choices = ", ".join(map(str, have))
-            raise MpnoError(
-                f"data set {spec.name}, source fetch: {split} resolution {resolution}; allowed: {choices}; "
-                "for others set data.source=generate"
-            )
-        if n > have[resolution]:
-            raise MpnoError(
-                f"data set {spec.name}, source fetch: n_{split} is {n}; allowed: 1 to {have[resolution]}; "
-                "for more set data.source=generate"
-            )
 
 
 def _generate_darcy(spec: DataSpec, out: Path, progress: bool) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mpno.datasets.store import write_store
 from mpno.specs import MpnoError
+from mpno.specs.public import PUBLIC_PAIRS
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,17 @@ DARCY = Package(
             ("train", 16): Member(
                 "neuralop/datasets/data/darcy_train_16.pt",
                 "0be662acdb1dab7dfd1a1da0b140e97f75cc94f98a14edcf768abe6968b3b418",
-                1000,
+                PUBLIC_PAIRS["darcy"]["train", 16],
             ),
             ("test", 16): Member(
                 "neuralop/datasets/data/darcy_test_16.pt",
                 "d2b19af9d4a6ae04ba2de54b8ecccc8b89766472faf6ce7f506c0b2a60f69a4c",
-                50,
+                PUBLIC_PAIRS["darcy"]["test", 16],
             ),
             ("test", 32): Member(
                 "neuralop/datasets/data/darcy_test_32.pt",
                 "bcbd10622373e94df84a17fcdb72ac4317d76e024c2499d21fd1fd34d0742cfd",
-                50,
+                PUBLIC_PAIRS["darcy"]["test", 32],
             ),
         }
     ),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +14,7 @@ import h5py
 import numpy as np
 
 from mpno.specs import MpnoError
+from mpno.specs.files import replacing
 
 FORMAT_VERSION = 1
 REQUIRED = ("name", "title", "source", "units_x", "units_y", "licence", "citation", "origin", "seed")
@@ -49,20 +48,10 @@ def write_store(
         raise MpnoError(f"{path}: attribute {missing[0]} is missing; give all of: {', '.join(REQUIRED)}")
     root = dict(attrs) | {"format_version": FORMAT_VERSION, "created_by": _creator(), "digest": digest(kept)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
+        with replacing(path) as temporary:
+            _write(temporary, kept, root, descriptions)
     except OSError as error:
-        raise MpnoError(f"{path}: cannot write here ({error.strerror}); choose another folder") from None
-    temporary = Path(name)
-    try:
-        _write(temporary, kept, root, descriptions)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise MpnoError(f"{path}: writing failed ({error}); make room or choose another folder") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise MpnoError(f"{path}: cannot be written ({error}); make room or choose another folder") from None
 
 
 def load_split(path: Path, split: str, resolution: int, n: int | None = None) -> Split:
@@ -154,8 +143,6 @@ def _write(
             chunks = (1, *array.shape[1:])
             kept = file.create_dataset(key, data=array, chunks=chunks, compression="gzip", shuffle=True)
             kept.attrs["description"] = descriptions[key[-1]]
-    with path.open("rb") as done:
-        os.fsync(done.fileno())
 
 
 @contextmanager

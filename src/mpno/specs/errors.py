@@ -47,4 +47,9 @@ def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]
         return MpnoError(f"{where}: {path} is missing; add it")
     message = str(found["msg"])
     message = message.removeprefix("Value error, ").removeprefix("Input ")
-    return MpnoError(f"{where}: {path} is {value!r}; it {message}" if path else f"{where}: {message}")
+    if not path:
+        return MpnoError(f"{where}: {message}")
+    # A finding about several parts together speaks for itself; the whole mapping would only hide it.
+    return MpnoError(
+        f"{where}: {path}: {message}" if isinstance(value, dict) else f"{where}: {path} is {value!r}; it {message}"
+    )

@@ -20,6 +20,7 @@ from pydantic import (
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.names import Dataset, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
 from mpno.specs.precision import PrecisionSetting
+from mpno.specs.public import lacking
 
 
 class Frozen(BaseModel):
@@ -39,6 +40,14 @@ class DataSpec(Frozen):
     n_train: PositiveInt = 1000
     n_test: PositiveInt = 50
     seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _there(self) -> DataSpec:
+        if self.source == "fetch":
+            tests = [("test", resolution, self.n_test) for resolution in self.test_resolutions]
+            if missing := lacking(self.name, [("train", self.resolution, self.n_train), *tests]):
+                raise ValueError(missing)
+        return self
 
     @property
     def slug(self) -> str:
