@@ -42,8 +42,8 @@ plan: env-run ## show what SCALE would run: trainings, core-seconds, disk
 	@$(PY) -m mpno plan $(if $(SCALE),--scale $(SCALE))
 
 .PHONY: figures
-figures: env-run ## make the tables and figures at SCALE, without the report
-	@$(SNAKEMAKE) figures $(if $(SCALE),--config $(SCALED))
+figures: env-run ## draw tables and figures again from the runs there are, without training
+	@$(SNAKEMAKE) figures --allowed-rules figures figure table collect $(if $(SCALE),--config $(SCALED))
 
 .PHONY: test
 test: env-test ## run the tests

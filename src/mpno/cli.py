@@ -24,8 +24,8 @@ CACHE = Path("results/cache")
 PAPER = """\
 @inproceedings{tu2024guaranteed,
   title     = {Guaranteed Approximation Bounds for Mixed-Precision Neural Operators},
-  author    = {Tu, Renbo and White, Colin and Kossaifi, Jean and Bonev, Boris and Pekhimenko, Gennady and
-               Azizzadenesheli, Kamyar and Anandkumar, Anima},
+  author    = {Tu, Renbo and White, Colin and Kossaifi, Jean and Bonev, Boris and Kovachki, Nikola and
+               Pekhimenko, Gennady and Azizzadenesheli, Kamyar and Anandkumar, Anima},
   booktitle = {International Conference on Learning Representations},
   year      = {2024},
   url       = {https://openreview.net/forum?id=QJGj07PD9C}
