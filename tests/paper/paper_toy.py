@@ -34,7 +34,7 @@ def context(**more: Any) -> dict[str, Any]:
         "paper": "nothing",
         "scale": "smoke",
         "changes": [],
-        "data": {"resolution": 16, "test_resolutions": [16, 32], "n_train": 4, "n_test": 2},
+        "data": {"resolution": 16, "source": "fetch", "test_resolutions": [16, 32], "n_train": 4, "n_test": 2},
         "model": {},
         "epochs": EPOCHS,
         "measure": "toy",

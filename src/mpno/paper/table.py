@@ -14,6 +14,7 @@ from mpno.paper.statistics import Change, paired_change, verdict
 from mpno.specs.files import write_text
 
 NAMES = {"l2": "L2", "h1": "H1"}
+SOURCES = {"fetch": "the public set (fetched)", "generate": "solved here (generated)"}
 
 
 def settings_table(data: ItemData) -> pd.DataFrame:
@@ -86,8 +87,8 @@ def table_notes(data: ItemData) -> list[str]:
     grid = "x".join([str(data.resolutions[0])] * 2)
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
     notes += [
-        f"scale {context['scale']}: Darcy flow at {grid}, {context['data']['n_train']} training and "
-        f"{context['data']['n_test']} test samples, {context['epochs']} epochs; "
+        f"scale {context['scale']}: Darcy flow, {SOURCES[context['data']['source']]}, at {grid}, "
+        f"{context['data']['n_train']} training and {context['data']['n_test']} test samples, {context['epochs']} epochs; "
         f"on {context['device']} ({context['processor']}), {context['threads']} thread(s) per run",
         f"evidence: {_evidence_note(data)}",
         "errors: relative, after the last epoch, mean ± sample standard deviation over seeds; "
