@@ -88,8 +88,9 @@ def table_notes(data: ItemData) -> list[str]:
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
     notes += [
         f"scale {context['scale']}: Darcy flow, {SOURCES[context['data']['source']]}, at {grid}, "
-        f"{context['data']['n_train']} training and {context['data']['n_test']} test samples, {context['epochs']} epochs; "
-        f"on {context['device']} ({context['processor']}), {context['threads']} thread(s) per run",
+        f"{context['data']['n_train']} training and {context['data']['n_test']} test samples, "
+        f"{context['epochs']} epochs; on {context['device']} ({context['processor']}), "
+        f"{context['threads']} thread(s) per run",
         f"evidence: {_evidence_note(data)}",
         "errors: relative, after the last epoch, mean ± sample standard deviation over seeds; "
         + "; ".join(f"@{r}: tested at {r}x{r}, zero-shot" for r in data.resolutions[1:]),
