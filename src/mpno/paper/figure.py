@@ -69,16 +69,20 @@ def _curves(axes: Any, data: ItemData, metric: str, resolution: int, seconds: di
         each = rows[rows["arm"] == arm["arm"]].pivot(index="epoch", columns="seed", values="value").sort_index()
         x = each.index.to_numpy() * (1.0 if seconds is None else seconds[arm["arm"]])
         shade = colour(arm["setting"])
+        if each.shape[1] == 1:
+            # One seed is no mean: a bold line would set its luck beside the means of others.
+            axes.plot(x, each, color=shade, **_stroke(arm, seeds=1))
+            continue
         for seed in each:
             axes.plot(x, each[seed], color=shade, linewidth=0.35, alpha=0.45)
         mean = each.dropna().mean(axis=1)  # to where the first seed diverges
-        axes.plot(x[: len(mean)], mean, color=shade, markevery=max(1, len(mean) // 6), **_stroke(arm))
+        axes.plot(x[: len(mean)], mean, color=shade, markevery=max(1, len(mean) // 6), **_stroke(arm, each.shape[1]))
 
 
-def _stroke(arm: dict[str, Any]) -> dict[str, Any]:
-    """How the bold line of an arm is drawn: evidence in the dashes, transform in the marker."""
+def _stroke(arm: dict[str, Any], seeds: int) -> dict[str, Any]:
+    """How the line of an arm is drawn, bold for a mean: evidence in the dashes, transform in the marker."""
     return {
-        "linewidth": 1.0,
+        "linewidth": 1.0 if seeds > 1 else 0.5,
         "linestyle": line(arm["evidence"]),
         "marker": MARKERS[arm["transform"]],
         "markersize": 2.4,
@@ -139,6 +143,7 @@ def _legend(figure: Figure, data: ItemData) -> None:
     handles = []
     for arm in data.arms.to_dict("records"):
         transform = "" if arm["transform"] == "fft" else f" {arm['transform']}"
-        name = f"{arm['setting']}{transform}: {arm['evidence']}"
-        handles.append(Line2D([], [], color=colour(arm["setting"]), label=name, **_stroke(arm)))
+        seeds = data.history.query("arm == @arm['arm']")["seed"].nunique()
+        name = f"{arm['setting']}{transform}: {arm['evidence']}" + (", 1 seed" if seeds == 1 else "")
+        handles.append(Line2D([], [], color=colour(arm["setting"]), label=name, **_stroke(arm, seeds)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=2.6)
