@@ -143,7 +143,7 @@ def _legend(figure: Figure, data: ItemData) -> None:
     handles = []
     for arm in data.arms.to_dict("records"):
         transform = "" if arm["transform"] == "fft" else f" {arm['transform']}"
-        seeds = data.history.query("arm == @arm['arm']")["seed"].nunique()
+        seeds = len(set(data.history.loc[data.history["arm"] == arm["arm"], "seed"]))
         name = f"{arm['setting']}{transform}: {arm['evidence']}" + (", 1 seed" if seeds == 1 else "")
         handles.append(Line2D([], [], color=colour(arm["setting"]), label=name, **_stroke(arm, seeds)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=2.6)

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PAPER_TESTS = ROOT / "tests" / "paper"
+from mpno.paper.report import write_report
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -31,15 +32,10 @@ def browse(page: Path, folder: Path, *asked: str) -> str:
 
 
 @pytest.fixture
-def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def report(toy: Path, tmp_path: Path) -> Path:
     """A report of the toy item, with a probe that writes what the browser made of it into the page."""
-    monkeypatch.syspath_prepend(str(PAPER_TESTS))
-    from paper_toy import collect, context
-
-    from mpno.paper.report import write_report
-
     page = tmp_path / "results" / "report" / "index.html"
-    write_report([collect(tmp_path / "tidy", context())], out=page)
+    write_report([toy], out=page)
     probe = (
         "<script>addEventListener('load', () => { const r = document.querySelector('h1').getBoundingClientRect();"
         "document.body.dataset.seen = JSON.stringify({top: r.top, wide: document.documentElement.scrollWidth,"
@@ -67,8 +63,6 @@ def test_the_first_screen_is_laid_out(report: Path, tmp_path: Path) -> None:
 
 @pytest.mark.browser
 def test_the_page_is_not_blank(report: Path, tmp_path: Path) -> None:
-    import matplotlib.image
-
     browse(report, tmp_path, f"--screenshot={tmp_path / 'page.png'}")
     picture = matplotlib.image.imread(tmp_path / "page.png")[..., :3]
     # Text, rules and a coloured bar on white: several grey levels, but mostly background.
