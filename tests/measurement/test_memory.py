@@ -53,3 +53,23 @@ def test_freed_bytes_are_given_back() -> None:
         last = kept + 2
     assert counter.live == 2 * 4000 and counter.peak == 2 * 4000
     assert last.shape == kept.shape
+
+
+def test_views_of_parameters_are_not_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that only scales its input by a sum over a large parameter keeps little for its backward."""
+
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1000, 1000))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.weight.narrow(0, 0, 1).sum()
+
+    monkeypatch.setattr("mpno.measurement.memory.build_model", lambda *_: Scaled())
+    predicted = predict_bytes(spec())
+    assert predicted is not None and predicted["parameters"] == 4 * 10**6
+    # The product saves the batch and four bytes; the loss a few fields of the batch's size.
+    field = 32 * 16 * 16 * 4
+    assert predicted["activations"] <= 4 * field < predicted["parameters"]
+    assert 4 * predicted["parameters"] <= predicted["peak"] <= 4 * predicted["parameters"] + 10 * field + 10**4

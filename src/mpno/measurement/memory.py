@@ -8,6 +8,7 @@ beside tensors (context, FFT and matrix-product workspaces, allocator rounding) 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -21,13 +22,16 @@ from mpno.training.build import build_loss, build_model
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Count the bytes of meta storages alive at any moment."""
+    """Count the bytes of meta storages alive at any moment, but for those of the tensors `apart`.
 
-    def __init__(self) -> None:
+    A view of a parameter shares its storage, so parameters would else be counted as activations too.
+    """
+
+    def __init__(self, apart: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.live = 0
         self.peak = 0
-        self._seen: set[int] = set()
+        self._seen: set[int] = {tensor.untyped_storage()._cdata for tensor in apart}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -67,7 +71,7 @@ def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) ->
         y = torch.empty(spec.training.batch_size, out_channels, *grid)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     loss_of = build_loss(spec, periodic=True)
-    counter = _LiveBytes()
+    counter = _LiveBytes(apart=[*model.parameters(), x, y])
     with counter:
         loss = loss_of(model(x), y)
         activations = counter.live

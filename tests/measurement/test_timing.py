@@ -1,0 +1,51 @@
+"""What a measure record says, and what it leaves empty."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpno import RunSpec
+from mpno.datasets import write_store
+from mpno.measurement import measure_arms
+from mpno.specs import DataSpec, ModelSpec, PrecisionSetting, TrainingSpec
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    shapes = {"train/8/x": 12, "train/8/y": 12, "test/8/x": 2, "test/8/y": 2}
+    arrays = {key: rng.standard_normal((n, 1, 8, 8)).astype(np.float32) for key, n in shapes.items()}
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
+    path = tmp_path / "noise.h5"
+    write_store(path, arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
+    return path
+
+
+def arm(precision: str, seed: int = 0) -> RunSpec:
+    return RunSpec(
+        data=DataSpec(source="generate", resolution=8, test_resolutions=(8,), n_train=12, n_test=2),
+        model=ModelSpec(modes=(4, 4), width=4, layers=1),
+        precision=PrecisionSetting.model_validate(precision),
+        training=TrainingSpec(epochs=1, batch_size=5),
+        seed=seed,
+    )
+
+
+def test_only_native_arms_have_a_time(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpno.measurement.timing.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("mpno.measurement.timing.ROUNDS", 3)
+    out = tmp_path / "measure.json"
+    record = measure_arms([arm("full", seed=7), arm("mixed"), arm("mixed-e5m2")], data=data, out=out)
+    assert json.loads(out.read_text()) == record
+    full, mixed, control = record["arms"]
+    # A time is that of the arm, whatever the seed.
+    assert full["arm"] == arm("full").id and full["why"] is None
+    timed = full["seconds_per_epoch"]
+    assert 0 < timed["low"] <= timed["median"] <= timed["high"] and timed["n"] == 3
+    for other in (mixed, control):
+        assert other["seconds_per_epoch"] is None and other["why"].startswith("simulated on this cpu")
+    assert mixed["predicted_bytes"]["peak"] > 0 and control["predicted_bytes"] is None
