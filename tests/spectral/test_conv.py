@@ -42,13 +42,13 @@ def dense_conv(x: Tensor, weight: Tensor, bias: Tensor, modes: tuple[int, ...]) 
     """Sum the Fourier series mode by mode in complex128, straight from the definition. x: (b, i, *grid)."""
     grid = tuple(x.shape[2:])
     points = torch.stack(torch.meshgrid(*[torch.arange(n) / n for n in grid], indexing="ij"), -1).double()
-    y = torch.zeros(x.shape[0], weight.shape[-2], *grid, dtype=torch.float64)
+    y = torch.zeros(x.shape[0], weight.shape[-1], *grid, dtype=torch.float64)
     for k in frequencies(grid, modes):
         phase = torch.exp(2j * torch.pi * (points @ torch.tensor(k, dtype=torch.float64)))
         coefficient = (x.double() * phase.conj()).flatten(2).mean(-1)
         # Weights are centred: frequency 0 of an axis with m modes stands at m // 2.
         where = (*[f + m // 2 for f, m in zip(k[:-1], modes[:-1], strict=True)], k[-1])
-        matrix = torch.view_as_complex(weight.double().contiguous())[where]
+        matrix = torch.complex(*weight.double().unbind(-2))[where]
         out = torch.einsum("bi,io->bo", coefficient, matrix)
         nyquist = grid[-1] % 2 == 0 and k[-1] == grid[-1] // 2
         factor = 1.0 if k[-1] == 0 or nyquist else 2.0
@@ -135,6 +135,7 @@ def test_half_is_stored_in_half_on_the_cuda_route() -> None:
 def test_bfloat16_matmul_route_agrees_with_its_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor with bf16 instructions stores bf16; torch computes that anywhere, if slowly."""
     conv, x = make((16, 16), (8, 8), "half-bf16", "matmul")
+    monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: False)
     emulated = conv(x)
     monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: True)
     native = conv(x)
@@ -154,7 +155,7 @@ def test_peer_library_agrees() -> None:
     peer = layers.SpectralConv(3, 2, (12, 12))
     conv = SpectralConv(3, 2, (12, 12))
     weight = torch.view_as_real(peer.weight.to_tensor().detach())
-    conv.load_state_dict({"weight": weight.permute(2, 3, 0, 1, 4), "bias": peer.bias.detach().flatten()})
+    conv.load_state_dict({"weight": weight.permute(2, 3, 0, 4, 1), "bias": peer.bias.detach().flatten()})
     x = torch.randn(2, 3, 16, 20)
     assert torch.allclose(conv(x), peer(x), atol=1e-5)
 

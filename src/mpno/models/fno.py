@@ -6,14 +6,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import PointwiseLinear, add, gelu, hold, widest
+from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold_anew, recomputing, widest
 from mpno.specs import ModelSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Norm, Transform
 from mpno.spectral import SpectralConv
 
 
+CHUNK = 2**22
+"""Hidden values that a channel MLP holds at a time: enough to keep a device busy, few beside a batch of fine fields."""
+
+LARGE = 2**20
+"""Values of a batch of fields from which on memory counts for more than the time to make some of them again."""
+
+
 class ChannelMLP(nn.Module):
-    """Two pointwise linear layers with a GELU between them."""
+    """Two pointwise linear layers with a GELU between them, over a share of the batch at a time if it is large."""
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, format: str) -> None:
         super().__init__()
@@ -22,7 +29,15 @@ class ChannelMLP(nn.Module):
         self.format = format
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
-        return self.second(gelu(self.first(x), self.format))
+        parts = -(-x.shape[:-1].numel() * self.first.weight.shape[0] // CHUNK)
+        if parts == 1 or len(x) == 1:
+            return self._apply_to(x)
+        return torch.cat([self._apply_to(part) for part in x.tensor_split(min(parts, len(x)))])
+
+    def _apply_to(self, x: Tensor) -> Tensor:
+        # A wide hidden layer is made again too; a narrow one costs more to make than to keep.
+        hidden = cheap(self.first, x) if self.first.weight.shape[0] > x.shape[-1] else self.first(x)
+        return self.second(cheap(lambda h: gelu(h, self.format), hidden))
 
 
 class FieldNorm(nn.Module):
@@ -63,6 +78,10 @@ class FNOBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.last, self.precision = last, precision
+        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32, as in the authors'
+        # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
+        low = transform == "matmul" and precision.real == precision.forward == precision.inverse
+        self.stream = precision.real if low else "fp32"
         self.conv = SpectralConv(width, width, modes, precision=precision, transform=transform, channels_last=True)
         self.skip = PointwiseLinear(width, width, bias=False, format=precision.real)
         self.mlp = ChannelMLP(width, mlp_hidden, width, precision.real)
@@ -72,19 +91,19 @@ class FNOBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
         p = self.precision
         # Where transform and real layers share a low format, so does the block's input, which the skips save.
-        x = hold(x, p.forward) if p.forward == p.real else x
+        x = hold_anew(x, p.forward) if p.forward == p.real else x
         y = self.conv(x)
         format = p.inverse
         if self.norms is not None:
             y, format = self.norms[0](y), "fp32"
         format = widest(format, p.real)
         y = add(y, self.skip(x), format)
-        y = y if self.last else gelu(y, format)
-        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32.
-        y = self.mlp(y) + self.gate * x
+        y = y if self.last else cheap(lambda u: gelu(u, format), y)
+        y = add_gated(self.mlp(y), self.gate, x, self.stream)
         if self.norms is not None:
             y = self.norms[1](y)
-        return y if self.last else nn.functional.gelu(y)
+        format = "fp32" if self.norms is not None else self.stream
+        return y if self.last else cheap(lambda u: gelu(u, format), y)
 
 
 class FNO(nn.Module):
@@ -95,6 +114,8 @@ class FNO(nn.Module):
         spec: sizes (see :class:`ModelSpec`).
         precision: a :class:`PrecisionSetting` or its short form.
         transform: ``fft`` or ``matmul``.
+        recompute: make cheap activations again in the backward pass rather than keep them; the numbers are the same.
+            By default where a batch of fields is large.
 
     Source: Li et al., ICLR 2021; topology (lifting and projection MLPs, linear and soft-gating skips) of
     the neuraloperator library, which the paper used.
@@ -108,10 +129,11 @@ class FNO(nn.Module):
         *,
         precision: PrecisionSetting | str = "full",
         transform: Transform = "fft",
+        recompute: bool | None = None,
     ) -> None:
         super().__init__()
         spec = spec or ModelSpec()
-        self.spec, self.in_channels = spec, in_channels
+        self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
         self.precision = PrecisionSetting.model_validate(precision)
         width, real = spec.width, self.precision.real
         lifted = in_channels + len(spec.modes)
@@ -136,10 +158,12 @@ class FNO(nn.Module):
             grid = ", ".join("n" for _ in self.spec.modes)
             raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {grid})")
         x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
-        x = self.lifting(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.projection(x).movedim(-1, 1).float()
+        large = x.shape[:-1].numel() * self.spec.width >= LARGE
+        with recomputing(large if self.recompute is None else self.recompute):
+            x = self.lifting(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.projection(x).movedim(-1, 1).float()
 
     def _coordinates(self, x: Tensor) -> Tensor:
         axes = [torch.arange(n, device=x.device, dtype=x.dtype) / n for n in x.shape[2:]]

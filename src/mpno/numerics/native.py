@@ -16,6 +16,9 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, 
 """The formats that torch stores as a dtype of their own and multiplies matrices in."""
 
 _CPU_FLAGS = {"fp16": ("amx_fp16", "avx512_fp16"), "bf16": ("amx_bf16", "avx512_bf16")}
+# Values of ONEDNN_MAX_CPU_ISA that allow each format's instructions, by their beginnings.
+_ISA = {"fp16": ("ALL", "DEFAULT", "AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")}
+_ISA["bf16"] = (*_ISA["fp16"], "AVX512_CORE_BF16")
 
 
 def matmul_is_native(format: str, device: torch.device) -> bool:
@@ -47,7 +50,7 @@ def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch
 def _cpu_has(format: str) -> bool:
     # oneDNN does the matrix products, and its ISA limit overrides what the processor could do.
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if limit and not limit.startswith(("AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")):
+    if limit and not limit.startswith(_ISA[format]):
         return False
     flags = torch.cpu.get_capabilities()
     return any(flags.get(flag, False) for flag in _CPU_FLAGS[format])

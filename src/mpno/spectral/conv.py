@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import add, hold, stabilise
+from mpno.numerics import add, cheap, hold, stabilise
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.names import Transform
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
@@ -34,7 +34,8 @@ class SpectralConv(nn.Module):
             than (batch, channels, *grid).
 
     Attributes:
-        weight: real fp32 pairs, (*stored modes, in_channels, out_channels, 2): one matrix per mode.
+        weight: real fp32 pairs, (*stored modes, in_channels, 2, out_channels): per mode the real part of a matrix
+            beside its imaginary part, as the contraction multiplies by them.
         bias: (out_channels,) or None.
 
     Raises:
@@ -67,7 +68,7 @@ class SpectralConv(nn.Module):
         self.channels_last = channels_last
         std = math.sqrt(2 / (in_channels + out_channels))
         # A complex number of standard deviation std has parts of std / sqrt(2).
-        shape = (*weight_modes(self.modes), in_channels, out_channels, 2)
+        shape = (*weight_modes(self.modes), in_channels, 2, out_channels)
         self.weight = nn.Parameter(torch.randn(shape) * (std / math.sqrt(2)))
         self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
 
@@ -85,31 +86,31 @@ class SpectralConv(nn.Module):
     def _convolve(self, x: Float[Tensor, "b *grid i"]) -> Float[Tensor, "b *grid o"]:
         p = self.precision
         kept = kept_modes(tuple(x.shape[1:-1]), self.modes)
-        x = stabilise(x, p.stabiliser, p.forward)
+        x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
         if self.transform == "matmul":
-            s = matmul_forward(x, kept, p.forward)
-            # (b, 2, *modes, i) -> (modes, b, 2i): one small matrix per mode, real part before imaginary.
-            s = s.flatten(2, -2).permute(2, 0, 1, 3).flatten(2)
-            s = self._contract(s, kept)
-            s = s.unflatten(2, (2, self.out_channels)).permute(1, 2, 0, 3).unflatten(2, kept.counts)
-            y = matmul_inverse(s, kept, p.inverse)
+            s = matmul_forward(x, kept, p.forward).flatten(2, -2).permute(2, 1, 0, 3)
+            y = matmul_inverse(self._contract(s, kept).permute(2, 1, 0, 3), kept, p.inverse)
         else:
-            s = torch.view_as_real(fft_forward(x, kept, p.forward))
-            s = s.flatten(1, -3).permute(1, 0, 3, 2).flatten(2)
-            s = self._contract(s, kept)
-            s = s.unflatten(2, (2, self.out_channels)).permute(1, 0, 3, 2).unflatten(1, kept.counts)
+            s = torch.view_as_real(fft_forward(x, kept, p.forward)).flatten(1, -3).permute(1, 3, 0, 2)
+            s = self._contract(s, kept).permute(2, 0, 3, 1).unflatten(1, kept.counts)
             y = fft_inverse(as_complex(s), kept, p.inverse)
         return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
 
-    def _contract(self, s: Float[Tensor, "modes b in_pairs"], kept: KeptModes) -> Float[Tensor, "modes b out_pairs"]:
-        """Multiply each mode by its complex matrix, written as a real one: [re im] @ [[wr, wi], [-wi, wr]]."""
+    def _contract(self, s: Float[Tensor, "m two b i"], kept: KeptModes) -> Float[Tensor, "m two b o"]:
+        """Multiply each mode's coefficients, (2, batch, channels), by its complex matrix.
+
+        One real product per mode gives the four products of parts: the batch stands twice in its rows, once for
+        each part, and the weights lie side by side in its columns as they are stored, so nothing is copied.
+        """
+        format = self.precision.contraction
         w = self.weight
         for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True)):
             w = w.narrow(axis, start, count)
-        real, imag = w.flatten(0, len(kept.counts) - 1).unbind(-1)
-        block = torch.cat([torch.cat([real, imag], -1), torch.cat([-imag, real], -1)], -2)
-        format = self.precision.contraction
-        return hold(hold(s, format) @ hold(block, format), format)
+        w = w.flatten(-2).flatten(0, -3)
+        low = w if format == "fp32" else cheap(lambda v: hold(v, format), w)
+        parts = hold(hold(s.flatten(1, 2), format) @ low, format)
+        (rr, ri), (ir, ii) = (part.unbind(2) for part in parts.unflatten(2, (2, -1)).unflatten(1, (2, -1)).unbind(1))
+        return hold(torch.stack([rr - ii, ri + ir], 1), format)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {self.precision}, {self.transform}"

@@ -35,8 +35,11 @@ def matmul_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) 
     return x.reshape(batch, 2, *kept.counts, channels)
 
 
-def matmul_inverse(s: Float[Tensor, "b two *modes c"], kept: KeptModes, format: str) -> Float[Tensor, "b *grid c"]:
-    """The real field whose kept coefficients are `s`, all others zero. Inverse of :func:`matmul_forward`."""
+def matmul_inverse(s: Float[Tensor, "b two ... c"], kept: KeptModes, format: str) -> Float[Tensor, "b *grid c"]:
+    """The real field whose kept coefficients are `s`, all others zero. Inverse of :func:`matmul_forward`.
+
+    The axes of kept modes may also come as one.
+    """
     batch, channels = s.shape[0], s.shape[-1]
     s = hold(s, format)
     for axis in range(len(kept.grid)):
