@@ -18,8 +18,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 CASES = {
@@ -36,7 +37,7 @@ class Arm(NamedTuple):
     options: dict[str, Any]
     against: str = ""
     factor: str = ""
-    env: dict[str, str] = {}
+    env: Mapping[str, str] = MappingProxyType({})
 
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -59,6 +60,13 @@ ARMS = [
         {"transform": "matmul", "precision": "mixed-bf16"},
         "ours, matmul, fp32 + tanh",
         "format",
+    ),
+    Arm(
+        "ours, matmul, bf16, no tanh",
+        "ours",
+        {"transform": "matmul", "precision": "mixed-bf16+none"},
+        "ours, matmul, bf16",
+        "no tanh",
     ),
     Arm("peer, AVX2", "peer", {}, "peer", "no AVX-512", AVX2),
     Arm(
@@ -133,7 +141,7 @@ def work(arm: Arm, case: dict[str, int], threads: int) -> None:
 
 def start(arm: Arm, case: str, threads: int) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--case", case, "--threads", str(threads), "--worker", arm.name]
-    env = os.environ | {"OMP_WAIT_POLICY": "passive"} | arm.env
+    env = os.environ | {"OMP_WAIT_POLICY": "passive"} | dict(arm.env)
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
     )
@@ -200,9 +208,8 @@ def main() -> None:
     from mpno.numerics import processor_name
 
     flags = [name for name, on in torch.cpu.get_capabilities().items() if on is True]
-    print(
-        f"{given.case}: {CASES[given.case]}, {given.threads} thread(s), {given.rounds} rounds, torch {torch.__version__}"
-    )
+    print(f"{given.case}: {CASES[given.case]}, {given.threads} thread(s), {given.rounds} rounds")
+    print(f"torch {torch.__version__}")
     print(f"{processor_name(torch.device('cpu'))}: {', '.join(flags)}")
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=".3f"))
     if given.out:

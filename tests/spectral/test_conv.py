@@ -13,7 +13,7 @@ from mpno import MpnoError, SpectralConv
 from mpno.numerics import round_to
 from mpno.specs import get_format
 from mpno.specs.names import Transform
-from mpno.spectral.fft import fft_forward
+from mpno.spectral.fft import fft_forward, fft_inverse
 from mpno.spectral.modes import kept_modes
 
 # Grids: even, odd, more modes than the grid resolves, all modes, one to three axes.
@@ -118,6 +118,27 @@ def test_simulated_half_fft_overflows_where_a_gpu_does(side: int, overflows: boo
 def test_scaled_matmul_does_not_overflow() -> None:
     conv = SpectralConv(1, 1, (4, 4), precision="half+none", transform="matmul", bias=False)
     assert conv(torch.full((1, 1, 256, 256), 2.0)).isfinite().all()
+
+
+@pytest.mark.parametrize("grid", [(8,), (7,), (8, 6), (5, 8), (4, 5, 6)])
+def test_only_the_hermitian_part_of_a_spectrum_reaches_the_field(grid: tuple[int, ...]) -> None:
+    """Against the complex Fourier series of an arbitrary spectrum, of which the field is the real part."""
+    kept = kept_modes(grid, grid)
+    torch.manual_seed(0)
+    s = torch.randn(1, *kept.counts, 2, dtype=torch.complex64)
+    axes = [torch.arange(n) / n for n in grid]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).double()
+    exact = torch.zeros(*grid, 2, dtype=torch.float64)
+    for where in itertools.product(*(range(count) for count in kept.counts)):
+        k = [kept.frequencies(axis)[i] for axis, i in enumerate(where)]
+        phase = torch.exp(2j * torch.pi * (points @ torch.tensor(k, dtype=torch.float64)))
+        once = k[-1] == 0 or (grid[-1] % 2 == 0 and k[-1] == grid[-1] // 2)
+        exact += (1 if once else 2) * (phase[..., None] * s[0][where].to(torch.complex128)).real
+    before = s.clone()
+    for hermitian in (True, False):
+        y = fft_inverse(s, kept, "fp32", hermitian=hermitian)
+        assert torch.allclose(y[0].double(), exact, atol=1e-5)
+    assert torch.equal(s, before), "the caller's spectrum was changed"
 
 
 def test_half_is_stored_in_half_on_the_cuda_route() -> None:

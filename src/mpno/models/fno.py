@@ -11,7 +11,6 @@ from mpno.specs import ModelSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Norm, Transform
 from mpno.spectral import SpectralConv
 
-
 CHUNK = 2**22
 """Hidden values that a channel MLP holds at a time: enough to keep a device busy, few beside a batch of fine fields."""
 

@@ -122,7 +122,7 @@ def cheap(function: Callable[..., Any], *inputs: Shaped[Tensor, "..."]) -> Shape
     """Call a function whose result is not worth its memory: made again in the backward pass where recipes are kept.
 
     Args:
-        function: deterministic, with a contiguous result that is no view of an input. What it closes over is kept alive.
+        function: deterministic; its result is contiguous and no view of an input. What it closes over is kept alive.
         inputs: tensors. One that is itself cheap is made again in turn.
 
     Returns:
