@@ -75,23 +75,25 @@ class _Contract(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: Plan, option: ContractionOption, formats: tuple[str, ...], *operands: Tensor) -> Tensor:
         values = dict(enumerate(hold(x, format) for x, format in zip(operands, formats, strict=True)))
-        kinds, kept = list(formats), {}
+        kinds, sizes, kept = list(formats), [x.numel() for x in operands], {}
         for number, step in enumerate(plan.steps, len(operands)):
             kinds.append(widest(kinds[step.first], kinds[step.second]))
             left, right = values.pop(step.first), values.pop(step.second)
             values[number] = hold(_multiply(step.left, left, step.right, right, step.out, option), kinds[number])
+            del left, right
+            sizes.append(values[number].numel())
             if step.sums:
                 kept[number] = values[number]
         result = number  # type: ignore[reportPossiblyUnboundVariable]
         kept.pop(result, None)
-        ctx.plan, ctx.option, ctx.kinds, ctx.kept = plan, option, kinds, tuple(kept)
+        ctx.plan, ctx.option, ctx.kinds, ctx.sizes, ctx.kept = plan, option, kinds, sizes, tuple(kept)
         ctx.save_for_backward(*operands, *kept.values())
         return values[result]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        plan, option, kinds = ctx.plan, ctx.option, ctx.kinds
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        plan, option, kinds, sizes = ctx.plan, ctx.option, ctx.kinds, ctx.sizes
         count = len(kinds) - len(plan.steps)
         operands = ctx.saved_tensors[:count]
         kept = dict(zip(ctx.kept, ctx.saved_tensors[count:], strict=True))
@@ -111,13 +113,13 @@ class _Contract(torch.autograd.Function):
         flowing = {len(kinds) - 1: hold(grads[0], kinds[-1])}
         for number in reversed(range(count, len(kinds))):
             step, g = plan.steps[number - count], flowing.pop(number)
-            for own, letters, other, others in (
-                (step.first, step.left, step.second, step.right),
-                (step.second, step.right, step.first, step.left),
-            ):
+            sides = [(step.first, step.left, step.second, step.right), (step.second, step.right, step.first, step.left)]
+            # The smaller gradient first: the larger value that it takes is gone before the larger gradient comes.
+            for own, letters, other, others in sides if sizes[step.first] < sizes[step.second] else reversed(sides):
                 if wanted[own]:
                     product = _multiply(step.out, g, others, value(other), letters, option, conjugate=True)
                     flowing[own] = hold(product, kinds[own])
+                    del product
         return (
             *(None, None, None),
             *(flowing[n].to(operands[n].dtype) if wanted[n] else None for n in range(count)),
