@@ -17,6 +17,7 @@ from opt_einsum.paths import PathOptimizer, auto, linear_to_ssa, optimal, ssa_to
 from mpno.specs.names import ContractionOption, PathStrategy
 
 Letters = frozenset[str]
+Cost = tuple[int | float, ...]
 Pairs = tuple[tuple[int, int], ...]
 """Operands multiplied at each step, by number: inputs from 0, then the result of each step in turn."""
 
@@ -107,11 +108,11 @@ class _Subsets:
         return real_view(_size(out, self.sizes), sums, self.option), _size(either, self.sizes) * (1 + sums)
 
     def cheapest(
-        self, cost: Callable[[int, int], tuple[float, ...]], combine: Callable[..., float]
-    ) -> tuple[tuple[float, ...], Pairs]:
+        self, cost: Callable[[int, int], Cost], combine: Callable[..., int | float]
+    ) -> tuple[Cost, Pairs]:
         """The binary tree of least total: `combine` joins, entry by entry, the last step's cost and its parts'."""
         nothing = (0,) * len(cost(0, 0))
-        best: dict[int, tuple[tuple[float, ...], int]] = {}
+        best: dict[int, tuple[Cost, int]] = {}
         for mask in range(1, self.all + 1):
             if _single(mask):
                 best[mask] = nothing, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from mpno.specs import ContractionSpec, MpnoError
 from mpno.spectral.einsum import contract, expanded_equation
 from mpno.spectral.modes import KeptModes, weight_modes
-from mpno.spectral.paths import plan_of
+from mpno.spectral.paths import Plan, plan_of
 from mpno.spectral.ranks import resolve_rank
 
 
@@ -50,13 +49,12 @@ class SpectralWeight(nn.Module):
                 f"SpectralWeight({in_channels}, {out_channels}, {modes}, layout {spec.layout}): stores {self.stored} "
                 "modes; channels and stored modes must be at least 1"
             )
-        if spec.layout == "corners":
-            sizes, corners = (*(m // 2 for m in self.stored[:-1]), self.stored[-1]), 2 ** (len(modes) - 1)
-        else:
-            sizes, corners = self.stored, 1
+        corners = 2 ** (len(modes) - 1) if spec.layout == "corners" else 1
+        # Modes of one tensor: corners hold one sign of each axis but the last.
+        self.halves = (*(m // 2 for m in self.stored[:-1]), self.stored[-1]) if corners > 1 else self.stored
         std = math.sqrt(2 / (in_channels + out_channels))
         self.parts = nn.ModuleList(
-            nn.ParameterList(_draw(spec, (in_channels, out_channels, *sizes), std)) for _ in range(corners)
+            nn.ParameterList(_draw(spec, (in_channels, out_channels, *self.halves), std)) for _ in range(corners)
         )
         self.equation = _equation(spec, len(modes))
 
@@ -75,45 +73,57 @@ class SpectralWeight(nn.Module):
             in the format that promotion gives its operands.
         """
         formats = [inputs, *([weights] * len(self._part(0)))]
-        if self.spec.layout == "joint":
-            return self._contract(s, self._slice(0, kept.starts, kept.counts), formats)
-        return self._in_corners(s, kept, formats)
-
-    def _in_corners(self, s: Tensor, kept: KeptModes, formats: list[str]) -> Tensor:
-        """Each corner by itself; results are joined axis by axis, the last of the signed axes first."""
         results = []
-        for corner, signs in enumerate(itertools.product((0, 1), repeat=len(self.stored) - 1)):
-            part, starts, counts = s, [], []
-            for axis, positive in enumerate(signs):
-                negatives = kept.counts[axis] // 2
-                count = kept.counts[axis] - negatives if positive else negatives
-                # Frequency 0 begins the positive half; the negative one ends with -1.
-                starts.append(0 if positive else self.stored[axis] // 2 - negatives)
-                counts.append(count)
-                part = part.narrow(axis + 1, negatives if positive else 0, count)
-            results.append(self._contract(part, self._slice(corner, (*starts, 0), (*counts, kept.counts[-1])), formats))
-        return _join(results, len(self.stored) - 1)
+        for corner in range(len(self.parts)):
+            starts, own = self._place(corner, kept)
+            part = s
+            for axis, (start, count) in enumerate(zip(starts, own.counts, strict=True), start=1):
+                part = part if count == part.shape[axis] else part.narrow(axis, start, count)
+            if part.numel() == 0:
+                results.append(part.new_zeros(*part.shape[:-2], self.out_channels, 2))
+                continue
+            operands = [part, *self._slice(corner, own)]
+            results.append(contract(self._plan(operands), self.spec.option, operands, formats))
+        return _join(results, len(self.stored) - 1, first=1)
 
-    def _contract(self, s: Tensor, part: list[Tensor], formats: list[str]) -> Tensor:
-        spec, operands = self.spec, [s, *part]
-        if s.numel() == 0:
-            return s.new_zeros(*s.shape[:-2], self.out_channels, 2)
+    def plan(self, kept: KeptModes, batch: int) -> Plan:
+        """How a spectrum of these modes is contracted; in the corners layout, its largest corner."""
+        corner = len(self.parts) - 1
+        _, own = self._place(corner, kept)
+        spectrum = torch.empty(batch, *own.counts, self.in_channels, 2, device="meta")
+        return self._plan([spectrum, *self._slice(corner, own)])
+
+    def _plan(self, operands: list[Tensor]) -> Plan:
+        spec, equation = self.spec, self.equation
         if spec.option == "A":
-            shapes, equation = tuple(tuple(x.shape) for x in operands), expanded_equation(self.equation)
+            equation, shapes = expanded_equation(equation), tuple(tuple(x.shape) for x in operands)
         else:
-            shapes, equation = tuple(tuple(x.shape[:-1]) for x in operands), self.equation
-        plan = plan_of(equation, shapes, spec.path, spec.option, cached=spec.cached)
-        return contract(plan, spec.option, operands, formats)
+            shapes = tuple(tuple(x.shape[:-1]) for x in operands)
+        return plan_of(equation, shapes, spec.path, spec.option, cached=spec.cached)
+
+    def _place(self, corner: int, kept: KeptModes) -> tuple[tuple[int, ...], KeptModes]:
+        """Where a corner's modes begin among the kept ones, and which of its own stored ones they are."""
+        if self.spec.layout == "joint":
+            return (0,) * len(kept.counts), kept
+        begins, starts, counts = [], [], []
+        for axis, half in enumerate(self.halves[:-1]):
+            negatives = kept.counts[axis] // 2
+            # The bits of a corner's number are the signs, the first axis' the highest. The negative half ends with -1.
+            positive = corner >> (len(self.halves) - 2 - axis) & 1
+            begins.append(negatives if positive else 0)
+            starts.append(0 if positive else half - negatives)
+            counts.append(kept.counts[axis] - negatives if positive else negatives)
+        return (*begins, 0), KeptModes(kept.grid, (*counts, kept.counts[-1]), (*starts, 0))
 
     def _part(self, corner: int) -> list[Tensor]:
         part = self.parts[corner]
         assert isinstance(part, nn.ParameterList)
         return list(part)
 
-    def _slice(self, corner: int, starts: tuple[int, ...], counts: tuple[int, ...]) -> list[Tensor]:
+    def _slice(self, corner: int, own: KeptModes) -> list[Tensor]:
         """The parameters of one corner, cut to a range of its modes; TT without its two unit axes."""
         part, kind = self._part(corner), self.spec.factorization
-        for axis, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        for axis, (start, count) in enumerate(zip(own.starts, own.counts, strict=True)):
             # Which tensor holds the axis, and where in it.
             index, dim = {"dense": (0, axis), "cp": (axis + 3, 0), "tucker": (axis + 3, 0), "tt": (axis + 2, 1)}[kind]
             if (start, count) != (0, part[index].shape[dim]):
@@ -129,26 +139,22 @@ class SpectralWeight(nn.Module):
         m // 2 of either sign and m // 2 on the last axis.
         """
         inputs, output = self.equation.split("->")
-        rebuilt = []
+        terms, rebuilt = inputs.split(",")[1:], []
+        whole = KeptModes((), self.halves, (0,) * len(self.halves))
         for corner in range(len(self.parts)):
-            part = [torch.view_as_complex(x) for x in self._slice(corner, *self._whole())]
-            terms = inputs.split(",")[1:]
+            part = [torch.view_as_complex(x) for x in self._slice(corner, whole)]
             full = torch.einsum(f"{','.join(terms)}->{output[1:-1]}{inputs[len(self.stored) + 1]}{output[-1]}", *part)
             rebuilt.append(torch.view_as_real(full))
-        return _join(rebuilt, len(self.stored) - 1, first=0) if len(rebuilt) > 1 else rebuilt[0]
-
-    def _whole(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        half = 2 if self.spec.layout == "corners" else 1
-        return (0,) * len(self.stored), (*(m // half for m in self.stored[:-1]), self.stored[-1])
+        return _join(rebuilt, len(self.stored) - 1, first=0)
 
     def extra_repr(self) -> str:
         kind = self.spec.factorization
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {kind}, {self.spec.layout}"
 
 
-def _join(corners: list[Tensor], axes: int, first: int = 1) -> Tensor:
-    """Join corner tensors, the negative half before the positive, along `axes` axes from `first` on."""
-    for axis in reversed(range(axes)):
+def _join(corners: list[Tensor], axes: int, first: int) -> Tensor:
+    """Join corner tensors, if there are several, the negative half before the positive, along `axes` axes from `first` on."""
+    for axis in reversed(range(axes if len(corners) > 1 else 0)):
         corners = [torch.cat(pair, first + axis) for pair in zip(corners[::2], corners[1::2], strict=True)]
     return corners[0]
 
