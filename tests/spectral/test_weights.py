@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 from typing import Any, get_args
@@ -11,6 +12,7 @@ import torch
 from dense_oracle import RANKS, assert_within, dense_contract, longest_way, make, sizes_of, with_gradients
 from torch import Tensor
 
+from mpno.numerics import round_to
 from mpno.specs import ContractionSpec, MpnoError
 from mpno.specs.names import ContractionOption, Factorization, PathStrategy, WeightLayout
 from mpno.spectral.modes import kept_modes
@@ -58,6 +60,8 @@ def test_low_formats_stay_within_their_roundings(
     steps = len(weight.plan(kept, 2).steps)
     got = with_gradients(y, cotangent.to(y.dtype), weight, s)
     assert all(x.dtype is torch.float32 for x in got[1:])
+    if inputs == weights:
+        assert torch.equal(y.float(), round_to(y.float(), format))
     assert_within(
         got,
         dense_contract(weight, kept, s, cotangent),
@@ -75,7 +79,7 @@ def test_few_bits_are_seen() -> None:
     y = weight.contract(s, kept, inputs="e5m2", weights="e5m2")
     cotangent = torch.randn_like(y)
     exact, sizes = dense_contract(weight, kept, s, cotangent), sizes_of(weight, kept, s, cotangent)
-    with pytest.raises(AssertionError, match="relative, allowed"):
+    with pytest.raises(AssertionError, match="relative allowed"):
         assert_within([y], exact[:1], sizes[:1], terms=longest_way(weight, kept, s), roundings=18, format="fp16")
 
 
@@ -175,9 +179,10 @@ SHAPES = [(64, 64, 32, 32), (32, 32, 32, 32), (64, 64, 16, 16, 9), (86, 86, 32, 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ranks_are_tensorlys(shape: tuple[int, ...], rank: float) -> None:
     pytest.importorskip("tensorly")
-    from tensorly.cp_tensor import validate_cp_rank
-    from tensorly.tt_tensor import validate_tt_rank
-    from tensorly.tucker_tensor import validate_tucker_rank
+    # Their annotations say str, their documentation float and int.
+    validate_cp_rank: Any = importlib.import_module("tensorly.cp_tensor").validate_cp_rank
+    validate_tt_rank: Any = importlib.import_module("tensorly.tt_tensor").validate_tt_rank
+    validate_tucker_rank: Any = importlib.import_module("tensorly.tucker_tensor").validate_tucker_rank
 
     def ours(kind: Factorization) -> list[int]:
         return list(resolve_rank(ContractionSpec(factorization=kind, rank=rank), shape))
@@ -203,10 +208,10 @@ def test_rebuilt_elements_have_the_stated_spread(factorization: Factorization) -
     """The mean square over independent draws, within four standard errors of 2 / (in + out)."""
     spec = ContractionSpec(factorization=factorization, rank=RANKS[factorization])
     squares = torch.stack(
-        [SpectralWeight(4, 6, (4, 4), spec=spec).dense().square().sum(-1).mean() for _ in range(300)]
+        [SpectralWeight(4, 6, (4, 4), spec=spec).dense().square().sum(-1).mean() for _ in range(150)]
     ).detach()
-    assert abs(squares.mean() - 2 / 10) < 4 * squares.std() / math.sqrt(300)
-    assert squares.std() < 0.1 * math.sqrt(300)
+    assert abs(squares.mean() - 2 / 10) < 4 * squares.std() / math.sqrt(150)
+    assert 4 * squares.std() / math.sqrt(150) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ class _Contract(torch.autograd.Function):
             wanted.append(wanted[step.first] or wanted[step.second])
         flowing = {len(kinds) - 1: hold(grads[0], kinds[-1])}
         for number in reversed(range(count, len(kinds))):
+            if not wanted[number]:
+                continue
             step, g = plan.steps[number - count], flowing.pop(number)
             sides = [(step.first, step.left, step.second, step.right), (step.second, step.right, step.first, step.left)]
             # The smaller gradient first: the larger value that it takes is gone before the larger gradient comes.

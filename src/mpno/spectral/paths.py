@@ -107,9 +107,7 @@ class _Subsets:
         sums = out != either
         return real_view(_size(out, self.sizes), sums, self.option), _size(either, self.sizes) * (1 + sums)
 
-    def cheapest(
-        self, cost: Callable[[int, int], Cost], combine: Callable[..., int | float]
-    ) -> tuple[Cost, Pairs]:
+    def cheapest(self, cost: Callable[[int, int], Cost], combine: Callable[..., int | float]) -> tuple[Cost, Pairs]:
         """The binary tree of least total: `combine` joins, entry by entry, the last step's cost and its parts'."""
         nothing = (0,) * len(cost(0, 0))
         best: dict[int, tuple[Cost, int]] = {}

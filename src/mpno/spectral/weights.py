@@ -153,7 +153,7 @@ class SpectralWeight(nn.Module):
 
 
 def _join(corners: list[Tensor], axes: int, first: int) -> Tensor:
-    """Join corner tensors, if there are several, the negative half before the positive, along `axes` axes from `first` on."""
+    """Join corners, if there are several, the negative half before the positive, along `axes` axes from `first` on."""
     for axis in reversed(range(axes if len(corners) > 1 else 0)):
         corners = [torch.cat(pair, first + axis) for pair in zip(corners[::2], corners[1::2], strict=True)]
     return corners[0]
