@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,32 +90,21 @@ def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Out
         if spec.precision.phase(epoch, spec.training.epochs) != setting:
             setting = spec.precision.phase(epoch, spec.training.epochs)
             set_precision(model, setting)
-        model.train()
-        total, seen, skipped = 0.0, 0, updater.skipped
-        for x, y in _batches(samples, order, spec.training.batch_size):
-            step += 1
-            loss = loss_of(model(x), y)
-            value = loss.item()
-            if math.isfinite(value):
-                total, seen = total + value, seen + len(x)
-            elif not updater.scales_loss:
-                return _diverge(outcome, bar, Divergence(epoch, step, *first_not_finite(model, x)))
-            updater.backward(loss)
-            if updater.gave_up:
-                return _diverge(outcome, bar, Divergence(epoch, step, *_after_skips(model, x, math.isfinite(value))))
-        updater.update()
+        skipped = updater.skipped
+        loss, steps, origin = _train_epoch(model, _batches(samples, order, spec.training.batch_size), loss_of, updater)
+        step += steps
+        if origin:
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin))
         errors = evaluate(model, samples)
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
-        if not seen or not all(map(math.isfinite, test.values())):
+        if not all(map(math.isfinite, test.values())):
             return _diverge(outcome, bar, Divergence(epoch, step, *_in_evaluation(model, samples)))
-        row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": total / seen}
+        row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
         row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
         row |= {"seconds": time.perf_counter() - started, **test}
         outcome.metrics = errors
         outcome.history.append(row)
-        _say(
-            bar, "  ".join(f"{key} {value if isinstance(value, str) else f'{value:.4g}'}" for key, value in row.items())
-        )
+        _say(bar, "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
     bar.close()
     return outcome
 
@@ -131,6 +120,31 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 64) -> Metric
             l2, h1 = relative_l2(prediction, y), relative_h1(prediction, y, periodic=samples.periodic)
             metrics[str(grid)] = {"l2": l2.mean().item(), "h1": h1.mean().item()}
     return metrics
+
+
+def _train_epoch(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    updater: Updater,
+) -> tuple[float, int, tuple[str, str] | None]:
+    """Train on every batch once: mean loss per sample, steps made, and what was not finite if that ended it."""
+    model.train()
+    total, seen, step = 0.0, 0, 0
+    for x, y in batches:
+        step += 1
+        loss = loss_of(model(x), y)
+        value = loss.item()
+        finite = math.isfinite(value)
+        if not finite and not updater.scales_loss:
+            return math.nan, step, first_not_finite(model, x)
+        updater.backward(loss)
+        if updater.gave_up:
+            return math.nan, step, _after_skips(model, x, finite)
+        if finite:
+            total, seen = total + value, seen + len(x)
+    updater.update()
+    return total / seen if seen else math.nan, step, None
 
 
 def _after_skips(model: nn.Module, x: Tensor, finite: bool) -> tuple[str, str]:
@@ -159,6 +173,10 @@ def _diverge(outcome: Outcome, bar: tqdm, where: Divergence) -> Outcome:
     _say(bar, str(where))
     bar.close()
     return outcome
+
+
+def _short(value: int | float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _say(bar: tqdm, line: str) -> None:

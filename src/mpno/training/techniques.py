@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -80,7 +82,10 @@ class Updater:
         self._scaler.step(self._optimizer)
         if self._scaler.is_enabled():
             self._rescale()
-        self._scheduler.step()
+        with warnings.catch_warnings():
+            # torch takes a first update that was skipped for a forgotten one.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self._scheduler.step()
         self._optimizer.zero_grad(set_to_none=True)
 
     def _rescale(self) -> None:
