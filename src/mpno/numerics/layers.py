@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mpno.numerics.native import DTYPES
 from mpno.numerics.recompute import cheap
 from mpno.numerics.rounding import hold
-from mpno.specs.names import Stabiliser
 
 
 def widest(first: str, second: str) -> str:
@@ -85,17 +84,4 @@ def add_gated(
 def gelu(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
     """Exact GELU, stored in `format`."""
     y = nn.functional.gelu(x)
-    return y if format == "fp32" else hold(y, format)
-
-
-def stabilise(x: Float[Tensor, ...], stabiliser: Stabiliser, format: str) -> Float[Tensor, ...]:
-    """Apply the stabiliser to the input of a spectral block, in the block's own format.
-
-    tanh bounds every value by 1, so that an unscaled Fourier coefficient is at most the number of grid
-    points. Source: paper, section 4 and Appendix B.5.
-    """
-    x = hold(x, format)
-    if stabiliser == "none":
-        return x
-    y = torch.tanh(x)
     return y if format == "fp32" else hold(y, format)
