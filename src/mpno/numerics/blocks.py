@@ -18,9 +18,11 @@ from mpno.specs.formats import BLOCK, SCALE_BIAS
 def round_blocks(x: Tensor, element: Format, round_elements: Callable[[Tensor, Format], Tensor]) -> Tensor:
     """Round each block with the scale 2^(floor(log2 m) - top), m its largest magnitude, top the element's exponent.
 
-    Scaled values beyond the element's maximum are clamped to it. A block that holds an infinity or a NaN becomes NaN, as
-    its scale does. The last block of a row may be shorter.
+    Scaled values beyond the element's maximum are clamped to it. A block whose scale would exceed the largest becomes
+    NaN, as does one that holds an infinity or a NaN: the scale has a NaN for that. A row's last block may be shorter.
     """
+    if not x.numel():
+        return x
     length = x.shape[-1] if x.dim() else 1
     missing = -length % BLOCK
     rows = torch.nn.functional.pad(x.reshape(-1, length), (0, missing)) if missing else x
@@ -32,7 +34,5 @@ def round_blocks(x: Tensor, element: Format, round_elements: Callable[[Tensor, F
 
 
 def _scales(blocks: Tensor, element: Format) -> Tensor:
-    """The scale of each block; NaN where its largest magnitude is not finite."""
-    largest = blocks.abs().amax(-1, keepdim=True)
-    scale = binade(largest).mul_(2.0**-element.top).clamp_(2.0**-SCALE_BIAS, 2.0**SCALE_BIAS)
-    return torch.where(largest.isfinite(), scale, torch.nan)
+    scale = binade(blocks.abs().amax(-1, keepdim=True)).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
+    return torch.where(scale <= 2.0**SCALE_BIAS, scale, torch.nan)

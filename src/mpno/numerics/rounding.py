@@ -33,10 +33,11 @@ def round_to(
         x: values, any shape. Block formats (mxfp8) share scales along the last axis.
         format: a format name (see :func:`mpno.specs.get_format`).
         overflow: what becomes of values that exceed the format's maximum once rounded, as if its exponent were
-            unbounded. ``inf``: infinity, in every format. fp8_e4m3 and others that end within a binade have none; theirs
-            marks what their specification turns into NaN. ``saturate``: the maximum, infinity included.
-            ``strict``: an error, infinity included. A block format scales its largest value into range
-            and clamps, so only infinity overflows; under ``inf`` its block becomes NaN, as the specification has it.
+            unbounded. ``inf``: infinity, in every format. fp8_e4m3, like others that end within a binade, has none:
+            there it stands for the NaN of the specification, and tells overflow from an invalid operation.
+            ``saturate``: the maximum, for infinity too. ``strict``: an error, for infinity too. A block format
+            scales its values into range and clamps, so that infinity alone overflows; under ``inf`` its
+            block becomes NaN.
         rounding: ``nearest``, ties to even; or ``stochastic``, up or down with the probability that makes the mean of
             the result the value itself, before overflow.
         generator: of the random numbers, on the tensor's device; torch's own by default.
@@ -97,7 +98,8 @@ def _round(
 
 
 def _refuse_overflow(x: Tensor, rounded: Tensor, fmt: Format) -> None:
-    beyond = rounded.isinf() | x.isinf()
+    # In a block format what overflows makes its neighbours NaN too: they do not count.
+    beyond = rounded.isinf() | (x.abs() >= 2.0 ** (fmt.top + 1))
     count = int(beyond.sum())
     if count:
         largest = float(x[beyond].abs().max())
