@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold_anew, recomputing, widest
-from mpno.specs import ModelSpec, MpnoError, PrecisionSetting
+from mpno.specs import ContractionSpec, ModelSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Norm, Transform
 from mpno.spectral import SpectralConv
 
@@ -21,11 +21,14 @@ LARGE = 2**20
 class ChannelMLP(nn.Module):
     """Two pointwise linear layers with a GELU between them, over a share of the batch at a time if it is large."""
 
-    def __init__(self, in_channels: int, hidden: int, out_channels: int, format: str) -> None:
+    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
         super().__init__()
-        self.first = PointwiseLinear(in_channels, hidden, format=format)
-        self.second = PointwiseLinear(hidden, out_channels, format=format)
-        self.format = format
+        self.first = PointwiseLinear(in_channels, hidden)
+        self.second = PointwiseLinear(hidden, out_channels)
+        self.set_format("fp32")
+
+    def set_format(self, format: str) -> None:
+        self.format = self.first.format = self.second.format = format
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
         parts = -(-x.shape[:-1].numel() * self.first.weight.shape[0] // CHUNK)
@@ -63,6 +66,7 @@ class FNOBlock(nn.Module):
         modes: see :class:`SpectralConv`.
         mlp_hidden: hidden channels of the channel MLP.
         last: the last block ends without an activation.
+        contraction: how the spectral weight is stored and multiplied; see :class:`SpectralConv`.
     """
 
     def __init__(
@@ -72,20 +76,29 @@ class FNOBlock(nn.Module):
         mlp_hidden: int,
         norm: Norm,
         last: bool,
-        precision: PrecisionSetting,
         transform: Transform,
+        contraction: ContractionSpec | None,
     ) -> None:
         super().__init__()
-        self.last, self.precision = last, precision
-        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32, as in the authors'
-        # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
-        low = transform == "matmul" and precision.real == precision.forward == precision.inverse
-        self.stream = precision.real if low else "fp32"
-        self.conv = SpectralConv(width, width, modes, precision=precision, transform=transform, channels_last=True)
-        self.skip = PointwiseLinear(width, width, bias=False, format=precision.real)
-        self.mlp = ChannelMLP(width, mlp_hidden, width, precision.real)
+        self.last = last
+        self.conv = SpectralConv(width, width, modes, transform=transform, contraction=contraction, channels_last=True)
+        self.skip = PointwiseLinear(width, width, bias=False)
+        self.mlp = ChannelMLP(width, mlp_hidden, width)
         self.gate = nn.Parameter(torch.ones(width))
         self.norms = nn.ModuleList(FieldNorm(width) for _ in range(2)) if norm == "group" else None
+
+        self.set_precision(PrecisionSetting())
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on."""
+        self.precision = precision
+        self.conv.set_precision(precision)
+        self.skip.format = precision.real
+        self.mlp.set_format(precision.real)
+        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32, as in the authors'
+        # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
+        low = self.conv.transform == "matmul" and precision.real == precision.forward == precision.inverse
+        self.stream = precision.real if low else "fp32"
 
     def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
         p = self.precision
@@ -133,10 +146,9 @@ class FNO(nn.Module):
         super().__init__()
         spec = spec or ModelSpec()
         self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
-        self.precision = PrecisionSetting.model_validate(precision)
-        width, real = spec.width, self.precision.real
+        width = spec.width
         lifted = in_channels + len(spec.modes)
-        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width, real)
+        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width)
         self.blocks = nn.ModuleList(
             FNOBlock(
                 width,
@@ -144,12 +156,23 @@ class FNO(nn.Module):
                 max(1, round(spec.mlp_expansion * width)),
                 spec.norm,
                 index == spec.layers - 1,
-                self.precision,
                 transform,
+                spec.contraction,
             )
             for index in range(spec.layers)
         )
-        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels, real)
+        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
+
+        self.set_precision(PrecisionSetting.model_validate(precision))
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on, each block in its own where the setting names it."""
+        self.precision = precision
+        for mlp in (self.lifting, self.projection):
+            mlp.set_format(precision.real)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, FNOBlock)
+            block.set_precision(precision.layer(index))
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""

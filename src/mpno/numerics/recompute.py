@@ -76,9 +76,11 @@ class _Book:
     def cook(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
         self.latest.clear()
         value = function(*inputs)
+        storage = value.untyped_storage()._cdata
+        if any(tensor.untyped_storage()._cdata == storage for tensor in inputs):
+            return value  # nothing was made
         sources = [self._source(tensor) for tensor in inputs]
         recipe = _Recipe(lambda: function(*(source() for source in sources)), value)
-        storage = value.untyped_storage()._cdata
         self.recipes[storage] = recipe
         # An operation that keeps its own result, as tanh does, has done so by now.
         for saved in self.latest:
@@ -122,7 +124,7 @@ def cheap(function: Callable[..., Any], *inputs: Shaped[Tensor, "..."]) -> Shape
     """Call a function whose result is not worth its memory: made again in the backward pass where recipes are kept.
 
     Args:
-        function: deterministic; its result is contiguous and no view of an input. What it closes over is kept alive.
+        function: deterministic; its result is contiguous. What it closes over is kept alive.
         inputs: tensors. One that is itself cheap is made again in turn.
 
     Returns:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.names import Dataset, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
 from mpno.specs.precision import PrecisionSetting
@@ -70,6 +71,7 @@ class ModelSpec(Frozen):
     projection_ratio: PositiveFloat = 2.0
     mlp_expansion: PositiveFloat = 0.5
     norm: Norm = "none"
+    contraction: ContractionSpec | None = None
 
 
 class OptimizerSpec(Frozen):

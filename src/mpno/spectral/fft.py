@@ -17,12 +17,14 @@ from mpno.numerics import DTYPES, fft_is_native, round_to
 from mpno.spectral.modes import KeptModes
 
 
-def fft_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) -> Shaped[Tensor, "b *modes c"]:
-    """Fourier coefficients of the kept modes, scaled by 1/n (torch's ``norm="forward"``).
+def fft_forward(
+    x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str, *, gain: float = 1.0
+) -> Shaped[Tensor, "b *modes c"]:
+    """Fourier coefficients of the kept modes, scaled by gain/n (1/n is torch's ``norm="forward"``).
 
     Shapes: (batch, *grid, channels) real to (batch, *kept.counts, channels) complex.
     """
-    return _Forward.apply(x, kept, format)  # type: ignore[no-any-return]
+    return _Forward.apply(x, kept, format, gain / kept.points)  # type: ignore[no-any-return]
 
 
 def fft_inverse(
@@ -124,15 +126,15 @@ class _Forward(torch.autograd.Function):
     """Linear, so its backward needs no saved tensor: the adjoint passes, in the same format."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: KeptModes, format: str) -> Tensor:
-        ctx.kept, ctx.format, ctx.dtype = kept, format, x.dtype
-        return _stored(_analyse(x, kept, format) * (1.0 / kept.points), format)
+    def forward(ctx: Any, x: Tensor, kept: KeptModes, format: str, scale: float) -> Tensor:
+        ctx.kept, ctx.format, ctx.dtype, ctx.scale = kept, format, x.dtype, scale
+        return _stored(_analyse(x, kept, format) * scale, format)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         g = _pairs(_operand(grads[0], ctx.format), ctx.kept, 0.5)
-        x = _synthesise(g, ctx.kept, ctx.format) * (1.0 / ctx.kept.points)
-        return _stored(x, ctx.format).to(ctx.dtype), None, None
+        x = _synthesise(g, ctx.kept, ctx.format) * ctx.scale
+        return _stored(x, ctx.format).to(ctx.dtype), None, None, None
 
 
 class _Inverse(torch.autograd.Function):

@@ -23,8 +23,10 @@ from mpno.spectral.modes import KeptModes
 Direction = Literal["forward", "inverse"]
 
 
-def matmul_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) -> Float[Tensor, "b two *modes c"]:
-    """Fourier coefficients of the kept modes, scaled by 1/n, as (batch, 2, *kept.counts, channels)."""
+def matmul_forward(
+    x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str, *, gain: float = 1.0
+) -> Float[Tensor, "b two *modes c"]:
+    """Fourier coefficients of the kept modes, scaled by gain/n, as (batch, 2, *kept.counts, channels)."""
     batch, *grid, channels = x.shape
     x = hold(x, format)
     tail = channels
@@ -32,6 +34,7 @@ def matmul_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) 
         matrix = _matrix(kept, axis, "forward", format, x.device)
         x = hold(matrix @ x.reshape(batch * math.prod(grid[:axis]), matrix.shape[1], tail), format)
         tail *= kept.counts[axis]
+    x = x if gain == 1 else hold(x * gain, format)
     return x.reshape(batch, 2, *kept.counts, channels)
 
 
