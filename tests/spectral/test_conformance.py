@@ -2,9 +2,9 @@
 
 Values and gradients are held against a Fourier series summed mode by mode in complex128, with the weight rebuilt
 densely. The tolerance is (stored results that a number passes through) x (unit roundoff of the format) x (size of what
-is summed over size of the sum). Rounding errors of independent terms add up as their squares do, so that the size of what
-is summed is the root of the same expression over squares. Source: Higham and Mary, "A New Approach to Probabilistic
-Rounding Error Analysis", SIAM J. Sci. Comput. 41, 2019.
+is summed over size of the sum). Rounding errors of independent terms add up as their squares do, so that the size of
+what is summed is the root of the same expression over squares. Source: Higham and Mary, "A New Approach to
+Probabilistic Rounding Error Analysis", SIAM J. Sci. Comput. 41, 2019.
 """
 
 from __future__ import annotations

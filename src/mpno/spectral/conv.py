@@ -117,11 +117,11 @@ class SpectralConv(nn.Module):
         """Multiply each mode's coefficients, (2, batch, channels), by its complex matrix."""
         p = self.precision
         observe(self, "spectrum", s if gain == 1 else s / gain, kept.points)
-        if isinstance(self.weight, nn.Parameter):
-            return _products(s, self._cut(self.weight, kept), p.contraction, p.weights)
-        pairs = s.permute(2, 0, 3, 1).unflatten(1, kept.counts)
-        pairs = self.weight.contract(pairs, kept, inputs=p.contraction, weights=p.weights)
-        return pairs.flatten(1, -3).permute(1, 3, 0, 2)
+        if isinstance(self.weight, SpectralWeight):
+            pairs = s.permute(2, 0, 3, 1).unflatten(1, kept.counts)
+            pairs = self.weight.contract(pairs, kept, inputs=p.contraction, weights=p.weights)
+            return pairs.flatten(1, -3).permute(1, 3, 0, 2)
+        return _products(s, self._cut(self.weight, kept), p.contraction, p.weights)
 
     @staticmethod
     def _cut(weight: Tensor, kept: KeptModes) -> Tensor:
