@@ -97,6 +97,25 @@ def test_the_papers_navier_stokes_layer(option: ContractionOption) -> None:
     assert plan_of(equation, shapes, "default", option).largest == 35_782_656
 
 
+def test_the_smallest_next_intermediate_is_not_enough() -> None:
+    """Chosen step by step, each the smallest there is, intermediates grow as large as on the path by FLOPs."""
+    equation, shapes = einsum_of("Navier-Stokes CP")
+    inputs, output = equation.split("->")
+    sizes = {
+        k: n for term, shape in zip(inputs.split(","), shapes, strict=True) for k, n in zip(term, shape, strict=True)
+    }
+    terms, seen = [frozenset(term) for term in inputs.split(",")], []
+    while len(terms) > 1:
+        choices = []
+        for one, two in itertools.combinations(range(len(terms)), 2):
+            rest = [t for n, t in enumerate(terms) if n not in (one, two)]
+            result = (terms[one] | terms[two]) & frozenset(output).union(*rest)
+            choices.append((math.prod(sizes[k] for k in result), len(choices), [*rest, result]))
+        size, _, terms = min(choices)
+        seen.append(size)
+    assert max(seen) == 4_472_832
+
+
 def test_darcy_ties() -> None:
     equation, shapes = einsum_of("Darcy CP")
     assert {plan_of(equation, shapes, s, "C").largest for s in STRATEGIES} == {2_097_152}

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpno.numerics import hold, widest
 from mpno.specs import ContractionSpec, MpnoError
 from mpno.spectral.einsum import contract, expanded_equation
 from mpno.spectral.modes import KeptModes, weight_modes
@@ -79,8 +80,9 @@ class SpectralWeight(nn.Module):
             part = s
             for axis, (start, count) in enumerate(zip(starts, own.counts, strict=True), start=1):
                 part = part if count == part.shape[axis] else part.narrow(axis, start, count)
-            if part.numel() == 0:
-                results.append(part.new_zeros(*part.shape[:-2], self.out_channels, 2))
+            if part.numel() == 0:  # one grid point resolves no negative frequency
+                nothing = part.new_zeros(*part.shape[:-2], self.out_channels, 2)
+                results.append(hold(nothing, widest(inputs, weights)))
                 continue
             operands = [part, *self._slice(corner, own)]
             results.append(contract(self._plan(*self._einsum(operands)), self.spec.option, operands, formats))
