@@ -105,6 +105,15 @@ def test_dense_keeps_nothing_of_its_own() -> None:
     assert saved_elements(SpectralWeight(3, 2, (4, 4), spec=ContractionSpec()), 2, (4, 4)) == 0
 
 
+def test_a_single_grid_point_resolves_no_negative_frequency() -> None:
+    weight, kept, s = make("cp", (4, 4), (1, 8), layout="corners")
+    y = weight.contract(s, kept, inputs="fp16", weights="fp16")
+    assert kept.counts == (1, 2) and y.shape == (2, 1, 2, 2, 2)
+    y.sum().backward()
+    negative, positive = weight.parts
+    assert all(p.grad is None for p in negative.parameters()) and all(p.grad is not None for p in positive.parameters())
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_only_where_they_are_wanted(layout: WeightLayout) -> None:
     weight, kept, s = make("tucker", layout=layout)

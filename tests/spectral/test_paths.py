@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator
-from typing import get_args
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import opt_einsum
@@ -16,33 +19,26 @@ from opt_einsum.paths import BranchBound
 from mpno.specs import ContractionSpec
 from mpno.specs.names import ContractionOption, Factorization, PathStrategy
 from mpno.spectral.modes import kept_modes
-from mpno.spectral.paths import LeastMemory, Plan, plan_along, plan_cache_clear, plan_cache_info, plan_of
+from mpno.spectral.paths import LeastMemory, Plan, Shapes, plan_along, plan_cache_clear, plan_cache_info, plan_of
 from mpno.spectral.weights import SpectralWeight
 
+
+def load_benchmark(name: str) -> Any:
+    """Import ``benchmarks/<name>.py``, which belongs to no package: its einsums are the ones to hold."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / f"{name}.py"
+    spec = spec_from_file_location(f"benchmarks_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 STRATEGIES: tuple[PathStrategy, ...] = get_args(PathStrategy)
-# Name: channels, modes, factorisation, rank, batch, layout of the paper's models and of their TT variants.
-LAYERS: dict[str, tuple] = {
-    "Navier-Stokes CP": (64, (64, 64), "cp", 0.05, 32, "corners"),
-    "Darcy CP": (32, (64, 64), "cp", 0.05, 64, "corners"),
-    "Navier-Stokes TT": (64, (64, 64), "tt", 0.05, 32, "corners"),
-    "Car Tucker": (64, (16, 16, 16), "tucker", 0.4, 1, "joint"),
-    "Ahmed Tucker": (86, (32, 32, 32), "tucker", 0.4, 1, "joint"),
-    "Car TT": (64, (16, 16, 16), "tt", 0.4, 1, "joint"),
-}
+LAYERS = load_benchmark("paths").LAYERS
 
 
-def einsum_of(name: str) -> tuple[str, tuple[tuple[int, ...], ...]]:
-    """The equation of a layer and its operands' shapes, on meta tensors."""
-    channels, modes, factorization, rank, batch, layout = LAYERS[name]
-    spec = ContractionSpec(factorization=factorization, rank=rank, layout=layout)
-    with torch.device("meta"):
-        weight = SpectralWeight(channels, channels, modes, spec=spec)
-    sizes = {"b": batch, "i": channels, "o": channels} | dict(zip("acd", weight.halves, strict=False))
-    terms = weight.equation.split("->")[0].split(",")
-    parts = [[n for n in p.shape[:-1] if n > 1] for p in weight.parts[0].parameters()]
-    for term, shape in zip(terms[1:], parts, strict=True):
-        sizes |= dict(zip(term, shape, strict=True))
-    return weight.equation, tuple(tuple(sizes[k] for k in term) for term in terms)
+def einsum_of(name: str) -> tuple[str, Shapes]:
+    return LAYERS[name].einsum()
 
 
 def every_order(terms: tuple[frozenset[str], ...], output: frozenset[str]) -> Iterator[list[tuple[frozenset, bool]]]:
@@ -101,6 +97,25 @@ def test_the_papers_navier_stokes_layer(option: ContractionOption) -> None:
     assert plan_of(equation, shapes, "default", option).largest == 35_782_656
 
 
+def test_the_smallest_next_intermediate_is_not_enough() -> None:
+    """Chosen step by step, each the smallest there is, intermediates grow as large as on the path by FLOPs."""
+    equation, shapes = einsum_of("Navier-Stokes CP")
+    inputs, output = equation.split("->")
+    sizes = {
+        k: n for term, shape in zip(inputs.split(","), shapes, strict=True) for k, n in zip(term, shape, strict=True)
+    }
+    terms, seen = [frozenset(term) for term in inputs.split(",")], []
+    while len(terms) > 1:
+        choices = []
+        for one, two in itertools.combinations(range(len(terms)), 2):
+            rest = [t for n, t in enumerate(terms) if n not in (one, two)]
+            result = (terms[one] | terms[two]) & frozenset(output).union(*rest)
+            choices.append((math.prod(sizes[k] for k in result), len(choices), [*rest, result]))
+        size, _, terms = min(choices)
+        seen.append(size)
+    assert max(seen) == 4_472_832
+
+
 def test_darcy_ties() -> None:
     equation, shapes = einsum_of("Darcy CP")
     assert {plan_of(equation, shapes, s, "C").largest for s in STRATEGIES} == {2_097_152}
@@ -150,3 +165,9 @@ def test_plans_are_values() -> None:
     equation, shapes = einsum_of("Darcy CP")
     one, two = (plan_of(equation, shapes, "memory", "C", cached=False) for _ in range(2))
     assert isinstance(one, Plan) and one == two and one is not two
+
+
+def test_the_table_holds_every_layer_and_strategy() -> None:
+    rows = load_benchmark("paths").table(["Darcy CP"])
+    assert [row["path"] for row in rows] == ["flops", "default", "branch flops", "branch size", "memory"]
+    assert all(row["largest"] == 2_097_152 and row["peak MiB"] > row["kept MiB"] > 0 for row in rows if row["peak MiB"])

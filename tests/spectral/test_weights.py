@@ -106,6 +106,20 @@ def test_native_dtypes_agree_with_their_emulation(
     )
 
 
+def test_weights_alone_in_half_leave_the_spectrum_its_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that fp16 holds exactly lose nothing: the product runs in the spectrum's fp32."""
+    weight, kept, s = make("dense")
+    with torch.no_grad():
+        for parameter in weight.parameters():
+            parameter.copy_(parameter.half())
+    monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: True)
+    y = weight.contract(s, kept, inputs="fp32", weights="fp16")
+    cotangent = torch.randn_like(y)
+    exact, sizes = dense_contract(weight, kept, s, cotangent), sizes_of(weight, kept, s, cotangent)
+    got = [y.detach(), *torch.autograd.grad(y, s, cotangent)]
+    assert_within(got, exact[:2], sizes[:2], terms=longest_way(weight, kept, s))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("factorization", FACTORIZATIONS)
 def test_the_dense_form_is_what_tensorly_rebuilds(factorization: Factorization, layout: WeightLayout) -> None:

@@ -17,6 +17,7 @@ from opt_einsum.paths import PathOptimizer, auto, linear_to_ssa, optimal, ssa_to
 from mpno.specs.names import ContractionOption, PathStrategy
 
 Letters = frozenset[str]
+Shapes = tuple[tuple[int, ...], ...]
 Cost = tuple[int | float, ...]
 Pairs = tuple[tuple[int, int], ...]
 """Operands multiplied at each step, by number: inputs from 0, then the result of each step in turn."""
@@ -155,7 +156,7 @@ def optimiser_of(strategy: PathStrategy, option: ContractionOption) -> Callable[
 
 def plan_of(
     equation: str,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: Shapes,
     strategy: PathStrategy,
     option: ContractionOption,
     *,
@@ -170,9 +171,7 @@ def plan_of(
     return (_cached_plan if cached else _find_plan)(equation, shapes, strategy, option)
 
 
-def _find_plan(
-    equation: str, shapes: tuple[tuple[int, ...], ...], strategy: PathStrategy, option: ContractionOption
-) -> Plan:
+def _find_plan(equation: str, shapes: Shapes, strategy: PathStrategy, option: ContractionOption) -> Plan:
     return plan_along(equation, shapes, optimiser_of(strategy, option), option)
 
 
@@ -181,9 +180,7 @@ plan_cache_info = _cached_plan.cache_info
 plan_cache_clear = _cached_plan.cache_clear
 
 
-def plan_along(
-    equation: str, shapes: tuple[tuple[int, ...], ...], optimiser: Callable[..., Any], option: ContractionOption
-) -> Plan:
+def plan_along(equation: str, shapes: Shapes, optimiser: Callable[..., Any], option: ContractionOption) -> Plan:
     """The plan along the path that an opt_einsum path function finds."""
     inputs, output = equation.split("->")
     terms = inputs.split(",")

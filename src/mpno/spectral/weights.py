@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpno.numerics import hold, widest
 from mpno.specs import ContractionSpec, MpnoError
 from mpno.spectral.einsum import contract, expanded_equation
 from mpno.spectral.modes import KeptModes, weight_modes
-from mpno.spectral.paths import Plan, plan_of
+from mpno.spectral.paths import Plan, Shapes, plan_of
 from mpno.spectral.ranks import resolve_rank
 
 
@@ -79,27 +80,32 @@ class SpectralWeight(nn.Module):
             part = s
             for axis, (start, count) in enumerate(zip(starts, own.counts, strict=True), start=1):
                 part = part if count == part.shape[axis] else part.narrow(axis, start, count)
-            if part.numel() == 0:
-                results.append(part.new_zeros(*part.shape[:-2], self.out_channels, 2))
+            if part.numel() == 0:  # one grid point resolves no negative frequency
+                nothing = part.new_zeros(*part.shape[:-2], self.out_channels, 2)
+                results.append(hold(nothing, widest(inputs, weights)))
                 continue
             operands = [part, *self._slice(corner, own)]
-            results.append(contract(self._plan(operands), self.spec.option, operands, formats))
+            results.append(contract(self._plan(*self._einsum(operands)), self.spec.option, operands, formats))
         return _join(results, len(self.stored) - 1, first=1)
 
-    def plan(self, kept: KeptModes, batch: int) -> Plan:
-        """How a spectrum of these modes is contracted; in the corners layout, its largest corner."""
+    def einsum(self, kept: KeptModes, batch: int) -> tuple[str, Shapes]:
+        """The equation and the operands' shapes for a spectrum of these modes; of corners, the largest one's."""
         corner = len(self.parts) - 1
         _, own = self._place(corner, kept)
         spectrum = torch.empty(batch, *own.counts, self.in_channels, 2, device="meta")
-        return self._plan([spectrum, *self._slice(corner, own)])
+        return self._einsum([spectrum, *self._slice(corner, own)])
 
-    def _plan(self, operands: list[Tensor]) -> Plan:
-        spec, equation = self.spec, self.equation
-        if spec.option == "A":
-            equation, shapes = expanded_equation(equation), tuple(tuple(x.shape) for x in operands)
-        else:
-            shapes = tuple(tuple(x.shape[:-1]) for x in operands)
-        return plan_of(equation, shapes, spec.path, spec.option, cached=spec.cached)
+    def plan(self, kept: KeptModes, batch: int) -> Plan:
+        """How that einsum is carried out."""
+        return self._plan(*self.einsum(kept, batch))
+
+    def _einsum(self, operands: list[Tensor]) -> tuple[str, Shapes]:
+        if self.spec.option == "A":
+            return expanded_equation(self.equation), tuple(tuple(x.shape) for x in operands)
+        return self.equation, tuple(tuple(x.shape[:-1]) for x in operands)
+
+    def _plan(self, equation: str, shapes: Shapes) -> Plan:
+        return plan_of(equation, shapes, self.spec.path, self.spec.option, cached=self.spec.cached)
 
     def _place(self, corner: int, kept: KeptModes) -> tuple[tuple[int, ...], KeptModes]:
         """Where a corner's modes begin among the kept ones, and which of its own stored ones they are."""
