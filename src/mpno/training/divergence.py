@@ -60,20 +60,17 @@ def first_not_finite(model: nn.Module, x: Tensor) -> tuple[str, str]:
     if not _finite(x):
         return "input", ""
     findings: list[_Finding] = []
+    # By the memory written to. Memory that is used again brings a finding of its own before its entry is asked for.
     latest: dict[int, int] = {}
 
     def see(path: str, func: Any, given: list[Tensor], made: list[Tensor]) -> None:
-        old = {storage_key(tensor) for tensor in given}
         for tensor in made:
-            key = storage_key(tensor)
             if _finite(tensor):
-                if key not in old:
-                    latest.pop(key, None)  # new memory, whatever lay there before
                 continue
             sources = {latest[storage_key(t)] for t in given if storage_key(t) in latest and not _finite(t)}
             caller = "" if sources else _caller()
             findings.append(_Finding(path or "model", f"{name_of(func)}{caller}", tuple(sources)))
-            latest[key] = len(findings) - 1
+            latest[storage_key(tensor)] = len(findings) - 1
 
     with torch.no_grad(), watching(model, see):
         out = model(x)
