@@ -93,6 +93,10 @@ def test_what_was_broken_before_is_said() -> None:
             model.get_parameter(name).fill_(math.inf)
     where, operation = first_not_finite(model, torch.ones(1, 1, 12, 12))
     assert where.endswith("not finite: blocks.1.gate") and operation == ""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(math.nan)
+    assert first_not_finite(model, torch.ones(1, 1, 12, 12))[0].endswith("not finite: all")
 
 
 def test_a_divergence_says_all_of_it() -> None:

@@ -51,12 +51,14 @@ def first_not_finite(model: nn.Module, x: Tensor) -> tuple[str, str]:
 
     Returns:
         ``(where, operation)``: the path of the layer and the operation in it, as ``("blocks.1.conv", "fft_c2c in
-        fft_forward")``. Without an operation: the parameters, where those are not finite already (the backward pass
-        runs from the output, so the last one in the model broke first), the input, or ``loss`` if the output is finite.
+        fft_forward")``. Without an operation: the parameters, where those are not finite already (the backward
+        pass runs from the output, so the last one in the model broke first, unless all have), the input, or
+        ``loss`` if the output is finite.
     """
-    broken = [name for name, p in model.named_parameters() if not _finite(p)]
-    if broken:
-        return f"parameters, after a gradient that was not finite: {broken[-1]}", ""
+    finite = {name: _finite(p) for name, p in model.named_parameters()}
+    if not all(finite.values()):
+        broken = "all" if not any(finite.values()) else [name for name, good in finite.items() if not good][-1]
+        return f"parameters, after a gradient that was not finite: {broken}", ""
     if not _finite(x):
         return "input", ""
     findings: list[_Finding] = []
