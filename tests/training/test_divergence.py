@@ -62,7 +62,7 @@ def test_the_first_of_two_is_named() -> None:
 def test_views_of_a_part_that_is_finite_are_not_blamed() -> None:
     class Kept(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            spectrum = torch.cat([x / 0.0, x], -1)
+            spectrum = torch.cat([x * math.inf, x], -1)
             return divide(spectrum[..., x.shape[-1] :])
 
     assert first_not_finite(Kept(), torch.ones(1, 4)) == ("model", "div")
@@ -93,6 +93,10 @@ def test_what_was_broken_before_is_said() -> None:
             model.get_parameter(name).fill_(math.inf)
     where, operation = first_not_finite(model, torch.ones(1, 1, 12, 12))
     assert where.endswith("not finite: blocks.1.gate") and operation == ""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(math.nan)
+    assert first_not_finite(model, torch.ones(1, 1, 12, 12))[0].endswith("not finite: all")
 
 
 def test_a_divergence_says_all_of_it() -> None:

@@ -147,10 +147,11 @@ def test_techniques_off_change_no_bit(data: Path, tmp_path: Path) -> None:
     assert {row["precision"] for row in plain} == {"full"} and {row["skipped"] for row in plain} == {"0"}
 
 
-def test_delayed_updates_are_larger_batches(data: Path, tmp_path: Path) -> None:
-    """20 samples in batches of 8, 8, 4: the sum over three batches is the loss of one batch of 20."""
-    _, delayed = run_with(data, tmp_path / "delayed", delayed_updates=3)
-    _, whole = run_with(data, tmp_path / "whole", batch_size=20)
+@pytest.mark.parametrize(("every", "batch_size"), [(3, 20), (2, 16)])
+def test_delayed_updates_are_larger_batches(data: Path, tmp_path: Path, every: int, batch_size: int) -> None:
+    """20 samples in batches of 8, 8, 4: three of them are one batch of 20; by two they are 16 and what is left, 4."""
+    _, delayed = run_with(data, tmp_path / "delayed", delayed_updates=every)
+    _, whole = run_with(data, tmp_path / "whole", batch_size=batch_size)
     for row, other in zip(delayed, whole, strict=True):
         assert float(row["l2@12"]) == pytest.approx(float(other["l2@12"]), rel=1e-4)
         assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-4)

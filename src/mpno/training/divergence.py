@@ -51,29 +51,28 @@ def first_not_finite(model: nn.Module, x: Tensor) -> tuple[str, str]:
 
     Returns:
         ``(where, operation)``: the path of the layer and the operation in it, as ``("blocks.1.conv", "fft_c2c in
-        fft_forward")``. Without an operation: the parameters, where those are not finite already (the backward pass
-        runs from the output, so the last one in the model broke first), the input, or ``loss`` if the output is finite.
+        fft_forward")``. Without an operation: the parameters, where those are not finite already (the backward
+        pass runs from the output, so the last one in the model broke first, unless all have), the input, or
+        ``loss`` if the output is finite.
     """
-    broken = [name for name, p in model.named_parameters() if not _finite(p)]
-    if broken:
-        return f"parameters, after a gradient that was not finite: {broken[-1]}", ""
+    finite = {name: _finite(p) for name, p in model.named_parameters()}
+    if not all(finite.values()):
+        broken = "all" if not any(finite.values()) else [name for name, good in finite.items() if not good][-1]
+        return f"parameters, after a gradient that was not finite: {broken}", ""
     if not _finite(x):
         return "input", ""
     findings: list[_Finding] = []
+    # By the memory written to. Memory that is used again brings a finding of its own before its entry is asked for.
     latest: dict[int, int] = {}
 
     def see(path: str, func: Any, given: list[Tensor], made: list[Tensor]) -> None:
-        old = {storage_key(tensor) for tensor in given}
         for tensor in made:
-            key = storage_key(tensor)
             if _finite(tensor):
-                if key not in old:
-                    latest.pop(key, None)  # new memory, whatever lay there before
                 continue
             sources = {latest[storage_key(t)] for t in given if storage_key(t) in latest and not _finite(t)}
             caller = "" if sources else _caller()
             findings.append(_Finding(path or "model", f"{name_of(func)}{caller}", tuple(sources)))
-            latest[key] = len(findings) - 1
+            latest[storage_key(tensor)] = len(findings) - 1
 
     with torch.no_grad(), watching(model, see):
         out = model(x)
