@@ -68,9 +68,11 @@ def test_stochastic_rounding_has_the_value_as_its_mean(name: str, dtype: torch.d
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "e5m10", "e2m3_max7.5"])
-def test_values_of_the_format_are_left_to_no_chance(name: str) -> None:
+def test_values_of_the_format_are_left_to_no_chance(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.from_numpy(codes(name)).float()
-    assert same(round_to(values, name, rounding="stochastic"), values)
+    for draw in (0.0, 1 - 2.0**-24):  # the least and the greatest number drawn
+        monkeypatch.setattr(torch, "rand", lambda size, draw=draw, **_options: torch.full(size, draw))
+        assert same(round_to(values, name, rounding="stochastic"), values)
 
 
 def test_a_generator_decides_the_draws() -> None:
