@@ -92,13 +92,18 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def _caller() -> str:
-    """The public function of mpno, outermost below the module that is running, as `` in fft_forward``."""
-    found = ""
+    """The function of mpno outermost below the running module, as `` in fft_forward``; numerics' helpers only
+    where no other room's function called them.
+    """
+    caller = helper = ""
     frame = sys._getframe(1)
     while frame is not None and not isinstance(frame.f_locals.get("self"), nn.Module):
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
         inside = module.startswith("mpno.") and module not in (__name__, watching.__module__)
-        if inside and not name.startswith("_") and name != "forward":
-            found = f" in {name}"
+        if inside and name.isidentifier() and name != "forward":
+            if module.startswith("mpno.numerics."):
+                helper = f" in {name}"
+            else:
+                caller = f" in {name.lstrip('_')}"
         frame = frame.f_back
-    return found
+    return caller or helper
