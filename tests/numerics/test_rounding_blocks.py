@@ -29,7 +29,7 @@ ROWS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_
 
 
 def by_numpy(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """The conversion of section 6.3, block by block in float64."""
+    """The specification's conversion, block by block in float64."""
     dtype, largest, top = ELEMENTS[name]
     rows = []
     for row in x.astype(np.float64).reshape(-1, x.shape[-1]):

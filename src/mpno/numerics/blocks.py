@@ -1,6 +1,6 @@
 """Microscaling: blocks of values on the last axis that share a power-of-two scale.
 
-Source: OCP Microscaling Formats Specification 1.0 (2023), sections 5.2 (blocks of 32, E8M0 scale) and 6.3 (conversion).
+Source: OCP Microscaling Formats Specification 1.0 (2023): MXFP8 has blocks of 32 and an E8M0 scale.
 """
 
 from __future__ import annotations

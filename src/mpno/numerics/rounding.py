@@ -50,7 +50,7 @@ def round_to(
         TypeError: the tensor is neither float32 nor float64.
 
     Source: IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4 (overflow); OCP 8-bit Floating Point Specification
-    1.0, section 5.2.1 and Microscaling Formats Specification 1.0, section 6.3.
+    1.0 and Microscaling Formats Specification 1.0 (2023), conversions.
     """
     if overflow not in _OVERFLOWS:
         raise MpnoError(f"round_to: overflow is {overflow!r}; {allowed(overflow, _OVERFLOWS)}")

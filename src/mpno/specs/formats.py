@@ -31,7 +31,7 @@ class Format:
         element: what a block format stores its values as; None for a plain format.
 
     Source: IEEE 754-2019 for fp32 and fp16; the OCP 8-bit Floating Point Specification 1.0 (2023) for fp8; the OCP
-    Microscaling Formats Specification 1.0 (2023), sections 5.2 and 6.3, for mxfp8.
+    Microscaling Formats Specification 1.0 (2023) for mxfp8.
     """
 
     name: str
