@@ -10,10 +10,15 @@ problem. Here they belong to the problem, so that a seed means one function on e
 - Damping. Vorticity and divergence decay as exp(-t / 2 h · (λ_l / λ_top)^4), λ_l = l (l + 1), with `top` the
   highest degree drawn: what the paper's solver has on its own grid, kept on finer ones.
 - Solver. A spectrum of twice as many degrees, on Legendre-Gauss points dense enough for exact products of two fields,
-  in float64, by a Runge-Kutta method of order 4 that treats the damping exactly.
+  in float64 (but for one factor that the library rounds to float32), by a Runge-Kutta method of order 4 that treats
+  the damping exactly.
 
-Every sample is solved once; data grids are synthesised from its spectrum, cut to the ceil(n / 3) degrees that the
-paper's solver would keep on n latitudes.
+Every sample is solved once; data grids are synthesised from its spectrum, cut to the (n + 1) / 2 degrees that n
+equiangular latitudes resolve. Measured for 11 degrees drawn: twice the degrees, points and steps of the solver change
+the fields one hour later by at most 0.02 %, and 32 latitudes leave out 0.07 % of what 64 hold. (Cut to ceil(n / 3),
+32 latitudes would leave out 2 to 5 %, since the Coriolis force carries each degree into its neighbours.)
+
+So small an amplitude is nearly linear: products of fields make up 0.3 % of the result for 11 degrees, 1.5 % for 43.
 
 Values are dimensionless: see :func:`scales`.
 
@@ -111,8 +116,8 @@ class Solver:
         return state
 
 
-def kept_degrees(resolution: int) -> int:
-    """Degrees that the paper's solver keeps on `resolution` latitudes: ceil(n / 3).
+def drawn_degrees(resolution: int) -> int:
+    """Degrees that the paper's solver draws and keeps on `resolution` latitudes: ceil(n / 3).
 
     Raises:
         MpnoError: fewer than 4 latitudes, which keep nothing but the mean.
@@ -178,7 +183,7 @@ def generate(
     Args:
         seed, split, indices: which samples.
         resolutions: latitudes n of each grid wanted; grids are equiangular, n x 2n, both poles included.
-        degrees: degrees drawn; by default :func:`kept_degrees` of the coarsest grid.
+        degrees: degrees drawn; by default :func:`drawn_degrees` of the coarsest grid.
         device: where to solve.
         progress: show a bar.
 
@@ -195,7 +200,7 @@ def generate(
         raise MpnoError("shallow-water: no samples or no resolutions asked for; ask for at least one of each")
     if split not in STREAMS:
         raise MpnoError(f"shallow-water: split {split!r}; {allowed(split, STREAMS)}")
-    degrees = degrees or kept_degrees(min(resolutions))
+    degrees = degrees or drawn_degrees(min(resolutions))
     shapes = {n: (len(wanted), 3, n, 2 * n) for n in resolutions}
     out = {n: Split(np.empty(shape, np.float32), np.empty(shape, np.float32)) for n, shape in shapes.items()}
     with tqdm(total=len(wanted), desc=f"shallow-water {split}", unit="sample", disable=not progress) as bar:
@@ -229,7 +234,7 @@ def fresh(
     """
     if epoch < 0 or batch < 1:
         raise MpnoError(f"shallow-water: epoch {epoch}, batches of {batch}; allowed: epoch 0 or more, batches from 1")
-    degrees = degrees or kept_degrees(resolution)
+    degrees = degrees or drawn_degrees(resolution)
     for start in range(0, count, batch):
         indices = range(start, min(start + batch, count))
         parts = _solved(seed, len(STREAMS) + epoch, indices, [resolution], degrees, device)
@@ -245,7 +250,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
     Raises:
         MpnoError: as :func:`generate`, or `out` cannot be written.
     """
-    degrees = kept_degrees(spec.resolution)
+    degrees = drawn_degrees(spec.resolution)
     asked = {"train": (spec.n_train, [spec.resolution]), "test": (spec.n_test, sorted(set(spec.test_resolutions)))}
     arrays: dict[str, np.ndarray] = {}
     for split, (count, resolutions) in asked.items():
@@ -324,7 +329,8 @@ def _on_grid(state: Tensor, resolution: int, degrees: int) -> Tensor:
     state = state.clone()
     state[:, 0, 0, 0] -= math.sqrt(4 * math.pi) * MEAN
     state /= state.real.new_tensor(scales(degrees))[:, None, None]
-    kept = min(kept_degrees(resolution), state.shape[-1])
+    # The degrees that equiangular latitudes resolve: their quadrature is exact for products of two.
+    kept = min((resolution + 1) // 2, state.shape[-1])
     return _synthesis(resolution, kept, str(state.device))(state[..., :kept, :kept]).float()
 
 
@@ -335,7 +341,9 @@ def _solver(degrees: int, top: int, device: str) -> Solver:
 
 @lru_cache(maxsize=8)
 def _synthesis(nlat: int, degrees: int, device: str) -> torch.nn.Module:
-    inverse = _torch_harmonics().InverseRealSHT(nlat, 2 * nlat, lmax=degrees, mmax=degrees, grid="equiangular", csphase=False)
+    inverse = _torch_harmonics().InverseRealSHT(
+        nlat, 2 * nlat, lmax=degrees, mmax=degrees, grid="equiangular", csphase=False
+    )
     return inverse.to(device)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mpno.numerics import add, hold, stabilise
 from mpno.specs import MpnoError, PrecisionSetting, allowed
-from mpno.spectral.sht import SphericalGrid, SphericalTransform, sht_forward, sht_inverse, truncate
+from mpno.spectral.sht import SphericalGrid, SphericalTransform, no_autocast, sht_forward, sht_inverse, truncate
 
 
 class SphericalConv(nn.Module):
@@ -91,8 +91,7 @@ class SphericalConv(nn.Module):
         if x.ndim != 4 or x.shape[axis] != self.in_channels:
             want = f"lat, lon, {self.in_channels}" if self.channels_last else f"{self.in_channels}, lat, lon"
             raise MpnoError(f"SphericalConv got shape {tuple(x.shape)}; it wants (batch, {want})")
-        # What runs in which format is the setting's to say, so a surrounding autocast has no part in it.
-        with torch.autocast(x.device.type, enabled=False):
+        with no_autocast(x.device):
             if self.channels_last:
                 return self._convolve(x)
             return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
