@@ -21,10 +21,9 @@ def colatitudes(nlat: int, grid: str) -> tuple[np.ndarray, np.ndarray]:
 
 def harmonics(degrees: int, orders: int, theta: np.ndarray, phi: np.ndarray) -> np.ndarray:
     """Y of every degree and order at points that broadcast, (degrees, orders, *points); zero where order > degree."""
-    l, m = np.meshgrid(np.arange(degrees), np.arange(orders), indexing="ij")
     points = (1,) * np.broadcast(theta, phi).ndim
-    l, m = l.reshape(*l.shape, *points), m.reshape(*m.shape, *points)
-    return np.where(m <= l, sph_harm_y(l, np.minimum(m, l), theta, phi), 0.0)
+    degree, order = np.arange(degrees).reshape(-1, 1, *points), np.arange(orders).reshape(-1, *points)
+    return np.where(order <= degree, sph_harm_y(degree, np.minimum(order, degree), theta, phi), 0.0)
 
 
 def dense(nlat: int, nlon: int, degrees: int, orders: int, grid: str) -> tuple[Tensor, Tensor]:

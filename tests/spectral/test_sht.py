@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sphere_oracle import colatitudes, dense, harmonics
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,8 +17,6 @@ from mpno.numerics import round_to
 from mpno.specs import MpnoError, get_format
 from mpno.spectral import sht
 from mpno.spectral.sht import SphericalGrid, SphericalTransform, Truncation, sht_forward, sht_inverse, truncate
-
-from sphere_oracle import colatitudes, dense, harmonics
 
 harmonic = pytest.importorskip("torch_harmonics", reason="torch-harmonics is not installed")
 
@@ -265,13 +264,13 @@ def test_tables_do_not_take_on_what_surrounds_their_first_use() -> None:
 
 
 def test_errors_say_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MpnoError, match="1 x 16 points.*allowed are 2 points"):
+    with pytest.raises(MpnoError, match=r"1 x 16 points.*allowed are 2 points"):
         truncate(1, 16, (4, 4))
     kept = truncate(8, 20, (4, 4))
     x = torch.empty(1, 8, 20, 1, device="meta")
     for way_out in ({"fourier": "fp32"}, {"fourier": "fp16", "transform": "matmul"}):
         sht_forward(x, kept, **way_out)  # type: ignore[arg-type]
-    with pytest.raises(MpnoError, match="20 longitudes; allowed: powers of two; .* matmul"):
+    with pytest.raises(MpnoError, match=r"20 longitudes; allowed: powers of two; .* matmul"):
         sht_forward(x, kept, fourier="fp16")
     monkeypatch.setitem(sys.modules, "torch_harmonics", None)
     sht._table.cache_clear()

@@ -13,7 +13,7 @@ problem. Here they belong to the problem, so that a seed means one function on e
   in float64 (but for one factor that the library rounds to float32), by a Runge-Kutta method of order 4 that treats
   the damping exactly.
 
-Every sample is solved once; data grids are synthesised from its spectrum, cut to the (n + 1) / 2 degrees that n
+Every sample is solved once; data grids are synthesised from its spectrum, cut to the (n + 1) // 2 degrees that n
 equiangular latitudes resolve. Measured for 11 degrees drawn: twice the degrees, points and steps of the solver change
 the fields one hour later by at most 0.02 %, and 32 latitudes leave out 0.07 % of what 64 hold. (Cut to ceil(n / 3),
 32 latitudes would leave out 2 to 5 %, since the Coriolis force carries each degree into its neighbours.)
@@ -224,7 +224,7 @@ def fresh(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Training samples made anew for every epoch, as in the paper: `count` pairs in batches of up to `batch`.
 
-    A sample depends on (seed, epoch), its place in the epoch and `degrees` alone, and none is one of :func:`generate`'s.
+    A sample depends on (seed, epoch), its place in the epoch and `degrees` alone; :func:`generate` makes none of them.
 
     Yields:
         (x, y), float32 (up to `batch`, 3, n, 2n) on `device`, in the units of :func:`scales`.
@@ -277,7 +277,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "units_x": said,
         "units_y": said,
         "licence": "MIT",
-        "citation": "Bonev et al., Spherical Fourier Neural Operators: Learning Stable Dynamics on the Sphere, ICML 2023",
+        "citation": "Bonev et al., Spherical Fourier Neural Operators, ICML 2023",
         "origin": json.dumps(parameters),
         "seed": spec.seed,
     }

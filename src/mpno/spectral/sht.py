@@ -16,7 +16,7 @@ import functools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -131,7 +131,7 @@ def sht_inverse(
         return _synthesise_longitudes(circles, kept, fourier, transform)
 
 
-def no_autocast(device: torch.device) -> AbstractContextManager[None]:
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Where formats are the setting's to say, a surrounding torch.autocast has no part in them."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
