@@ -247,7 +247,7 @@ def test_mistakes_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(MpnoError, match="ask for at least one"):
         generate(0, "test", [], [16])
     with pytest.raises(MpnoError, match="resolution 3; allowed: 4"):
-        generate(0, "test", [0], [3])
+        generate(0, "test", [0], [3, 16], degrees=6)
     with pytest.raises(MpnoError, match="sample -8"):
         generate(0, "test", [-1], [16])
     with pytest.raises(MpnoError, match="epoch -1"):

@@ -165,6 +165,29 @@ def test_setting_and_legendre_format_can_be_chosen() -> None:
     assert low < relative(mixed(x), exact) <= 16 * get_format("e5m4").unit_roundoff
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("stabiliser", ["none", "tanh"])
+def test_the_backward_saves_the_truncated_spectrum_and_what_tanh_needs(
+    transform: SphericalTransform, stabiliser: str
+) -> None:
+    def saved(batch: int) -> int:
+        sizes: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        x = torch.randn(batch, 16, 32, 3, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            conv(x)
+        return sum(sizes.values())
+
+    conv = make(precision=f"half+{stabiliser}", transform=transform, channels_last=True)
+    spectrum, field = 2 * 6 * 6 * 3, 16 * 32 * 3 if stabiliser == "tanh" else 0
+    assert saved(3) - saved(1) == 2 * 4 * (spectrum + field)
+
+
 def test_half_is_stored_in_half_on_the_cuda_route() -> None:
     for transform in TRANSFORMS:
         with torch.device("meta"):

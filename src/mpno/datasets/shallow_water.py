@@ -83,7 +83,7 @@ class Solver:
         library = _torch_harmonics().examples.ShallowWaterSolver(
             nlat, 2 * nlat, SECONDS, degrees, degrees, "legendre-gauss", RADIUS, OMEGA, GRAVITY, HEIGHT
         )
-        self.degrees, self.operators = degrees, library.to(device)
+        self.operators = library.to(device)
         eigenvalues = torch.arange(degrees, dtype=torch.float64, device=device)
         eigenvalues *= eigenvalues + 1
         rate = (eigenvalues / (top * (top + 1))) ** 4 / DAMPING_SECONDS
@@ -101,6 +101,9 @@ class Solver:
 
     def advance(self, state: Tensor, seconds: float, steps: int) -> Tensor:
         """The state `seconds` later: the classical Runge-Kutta method in variables in which the damping is gone.
+
+        Of order 4 where a step is short against the damping. Degrees above those drawn are damped within a step; what
+        little they hold comes out of order 3.
 
         Source: Lawson, "Generalized Runge-Kutta processes for stable systems with large Lipschitz constants", 1967.
         """
@@ -175,7 +178,7 @@ def generate(
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> dict[int, Split]:
-    """Draw and solve samples, each once, and give it on every grid.
+    """Draw samples, solve each once, and give it on every grid.
 
     A sample depends on (seed, split, index) and `degrees` alone, to the last bit on one machine: any order, share of
     the work or set of grids gives the same.
@@ -192,15 +195,16 @@ def generate(
         channels geopotential, vorticity and divergence in the units of :func:`scales`.
 
     Raises:
-        MpnoError: nothing is asked for; an unknown split; a seed or index out of range; or a solution that is not
-            finite.
+        MpnoError: nothing is asked for; an unknown split; a seed, index or resolution out of range; or a solution
+            that is not finite.
     """
     wanted = list(indices)
     if not wanted or not resolutions:
         raise MpnoError("shallow-water: no samples or no resolutions asked for; ask for at least one of each")
     if split not in STREAMS:
         raise MpnoError(f"shallow-water: split {split!r}; {allowed(split, STREAMS)}")
-    degrees = degrees or drawn_degrees(min(resolutions))
+    coarsest = drawn_degrees(min(resolutions))
+    degrees = degrees or coarsest
     shapes = {n: (len(wanted), 3, n, 2 * n) for n in resolutions}
     out = {n: Split(np.empty(shape, np.float32), np.empty(shape, np.float32)) for n, shape in shapes.items()}
     with tqdm(total=len(wanted), desc=f"shallow-water {split}", unit="sample", disable=not progress) as bar:
