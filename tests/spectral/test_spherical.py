@@ -11,6 +11,7 @@ import pytest
 import torch
 from sphere_oracle import colatitudes, dense, harmonics
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpno import MpnoError
 from mpno.specs import PrecisionSetting, get_format
@@ -196,6 +197,32 @@ def test_half_is_stored_in_half_on_the_cuda_route() -> None:
         assert y.dtype is torch.float16
         y.sum().backward()
         assert conv.weight.grad is not None and conv.weight.grad.dtype is torch.float32
+
+
+class Products(TorchDispatchMode):
+    """Record the dtype of every batched matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.bmm.default:
+            self.dtypes.append(out.dtype)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("precision", "legendre", "low"), [("half", None, "HHH"), ("full", None, "FFF"), ("half", "fp32", "FHF")]
+)
+def test_legendre_steps_and_contraction_each_have_their_format(precision: str, legendre: str | None, low: str) -> None:
+    with torch.device("meta"):
+        conv = SphericalConv(3, 2, (6, 6), precision=precision, legendre=legendre)
+        x = torch.empty(2, 3, 16, 32)
+    with Products() as seen:
+        conv(x)
+    assert seen.dtypes == [torch.float16 if letter == "H" else torch.float32 for letter in low]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
