@@ -7,7 +7,7 @@ import torch
 
 from mpno import FNO, RunSpec
 from mpno.measurement import predict_bytes
-from mpno.measurement.memory import _LiveBytes
+from mpno.measurement.memory import LiveBytes
 from mpno.specs import ModelSpec, PrecisionSetting
 
 
@@ -45,7 +45,7 @@ def test_formats_without_hardware_have_no_memory() -> None:
 
 
 def test_freed_bytes_are_given_back() -> None:
-    counter = _LiveBytes()
+    counter = LiveBytes()
     with counter:
         kept = torch.zeros(1000, device="meta")
         passing = kept + 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpno import FNO, MpnoError
+from mpno.measurement.memory import LiveBytes
 from mpno.specs import ModelSpec
 from mpno.specs.names import Transform
 
@@ -30,7 +31,7 @@ def peer_state(peer: Any, layers: int) -> dict[str, Tensor]:
     for i in range(layers):
         block = f"blocks.{i}"
         weight = torch.view_as_real(peer.fno_blocks.convs[i].weight.to_tensor().detach())
-        state[f"{block}.conv.weight"] = weight.permute(2, 3, 0, 1, 4)
+        state[f"{block}.conv.weight"] = weight.permute(2, 3, 0, 4, 1)
         state[f"{block}.conv.bias"] = theirs[f"fno_blocks.convs.{i}.bias"].flatten()
         state[f"{block}.skip.weight"] = theirs[f"fno_blocks.fno_skips.{i}.conv.weight"].squeeze(-1)
         state[f"{block}.gate"] = theirs[f"fno_blocks.channel_mlp_skips.{i}.weight"].flatten()
@@ -103,7 +104,7 @@ def saved_field_bytes(precision: str) -> int:
         return t
 
     with torch.device("meta"):
-        model = FNO(1, 1, SMALL, precision=precision)
+        model = FNO(1, 1, SMALL, precision=precision, recompute=False)
         x = torch.empty(4, 1, 32, 32)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         model(x)
@@ -119,3 +120,42 @@ def test_the_cuda_route_stores_half_where_the_paper_does() -> None:
 def test_wrong_shapes_are_named() -> None:
     with pytest.raises(MpnoError, match=r"FNO got shape \(2, 3, 12, 12\); it wants \(batch, 1, n, n\)"):
         FNO(1, 1, SMALL)(torch.ones(2, 3, 12, 12))
+
+
+@pytest.mark.parametrize("transform", ["fft", "matmul"])
+@pytest.mark.parametrize("precision", ["full+tanh", "mixed", "mixed-bf16"])
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_recomputing_changes_bytes_and_no_number(precision: str, transform: Transform, norm: str) -> None:
+    spec = SMALL.model_copy(update={"norm": norm})
+    x = torch.randn(2, 1, 16, 16)
+    gradients, peaks = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = FNO(1, 1, spec, precision=precision, transform=transform, recompute=recompute)
+        counter = LiveBytes(apart=model.parameters())
+        with counter:
+            loss = model(x).square().sum()
+            kept = counter.live
+            loss.backward()
+        peaks.append(kept)
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True) if a is not None and b is not None)
+    assert peaks[1] < 0.8 * peaks[0], peaks
+
+
+def test_a_channel_mlp_in_shares_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = FNO(1, 1, SMALL)
+    x = torch.randn(5, 1, 8, 8)
+    whole = model(x)
+    whole.sum().backward()
+    gradients = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    # 16 hidden values at each of 64 points: a share holds less than one sample's.
+    monkeypatch.setattr("mpno.models.fno.CHUNK", 1000)
+    parts = model(x)
+    parts.sum().backward()
+    assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    for share, p in zip(gradients, model.parameters(), strict=True):
+        assert share is not None and p.grad is not None
+        assert torch.allclose(share, p.grad, rtol=1e-4, atol=1e-5 * share.abs().max().item())

@@ -57,6 +57,10 @@ def test_the_stabiliser_bounds_its_result() -> None:
         ("amp", "fft", "emulated", "native"),
         ("mixed-bf16", "fft", "simulated", "simulated"),  # no processor has a bf16 FFT in torch
         ("mixed-e5m2", "matmul", "emulated", "emulated"),
+        ("half weights-only", "matmul", "emulated", "native"),
+        ("full [1: half]", "fft", "simulated", "native"),  # one layer is enough
+        ("schedule", "matmul", "emulated", "native"),
+        ("half [0: half-bf16 HFF]", "fft", "simulated", "simulated"),
     ],
 )
 def test_evidence_classes(

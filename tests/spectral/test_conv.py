@@ -13,7 +13,7 @@ from mpno import MpnoError, SpectralConv
 from mpno.numerics import round_to
 from mpno.specs import get_format
 from mpno.specs.names import Transform
-from mpno.spectral.fft import fft_forward
+from mpno.spectral.fft import fft_forward, fft_inverse
 from mpno.spectral.modes import kept_modes
 
 # Grids: even, odd, more modes than the grid resolves, all modes, one to three axes.
@@ -42,13 +42,13 @@ def dense_conv(x: Tensor, weight: Tensor, bias: Tensor, modes: tuple[int, ...]) 
     """Sum the Fourier series mode by mode in complex128, straight from the definition. x: (b, i, *grid)."""
     grid = tuple(x.shape[2:])
     points = torch.stack(torch.meshgrid(*[torch.arange(n) / n for n in grid], indexing="ij"), -1).double()
-    y = torch.zeros(x.shape[0], weight.shape[-2], *grid, dtype=torch.float64)
+    y = torch.zeros(x.shape[0], weight.shape[-1], *grid, dtype=torch.float64)
     for k in frequencies(grid, modes):
         phase = torch.exp(2j * torch.pi * (points @ torch.tensor(k, dtype=torch.float64)))
         coefficient = (x.double() * phase.conj()).flatten(2).mean(-1)
         # Weights are centred: frequency 0 of an axis with m modes stands at m // 2.
         where = (*[f + m // 2 for f, m in zip(k[:-1], modes[:-1], strict=True)], k[-1])
-        matrix = torch.view_as_complex(weight.double().contiguous())[where]
+        matrix = torch.complex(*weight.double().unbind(-2))[where]
         out = torch.einsum("bi,io->bo", coefficient, matrix)
         nyquist = grid[-1] % 2 == 0 and k[-1] == grid[-1] // 2
         factor = 1.0 if k[-1] == 0 or nyquist else 2.0
@@ -120,6 +120,27 @@ def test_scaled_matmul_does_not_overflow() -> None:
     assert conv(torch.full((1, 1, 256, 256), 2.0)).isfinite().all()
 
 
+@pytest.mark.parametrize("grid", [(8,), (7,), (8, 6), (5, 8), (4, 5, 6)])
+def test_only_the_hermitian_part_of_a_spectrum_reaches_the_field(grid: tuple[int, ...]) -> None:
+    """Against the complex Fourier series of an arbitrary spectrum, of which the field is the real part."""
+    kept = kept_modes(grid, grid)
+    torch.manual_seed(0)
+    s = torch.randn(1, *kept.counts, 2, dtype=torch.complex64)
+    axes = [torch.arange(n) / n for n in grid]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).double()
+    exact = torch.zeros(*grid, 2, dtype=torch.float64)
+    for where in itertools.product(*(range(count) for count in kept.counts)):
+        k = [kept.frequencies(axis)[i] for axis, i in enumerate(where)]
+        phase = torch.exp(2j * torch.pi * (points @ torch.tensor(k, dtype=torch.float64)))
+        once = k[-1] == 0 or (grid[-1] % 2 == 0 and k[-1] == grid[-1] // 2)
+        exact += (1 if once else 2) * (phase[..., None] * s[0][where].to(torch.complex128)).real
+    before = s.clone()
+    for hermitian in (True, False):
+        y = fft_inverse(s, kept, "fp32", hermitian=hermitian)
+        assert torch.allclose(y[0].double(), exact, atol=1e-5)
+    assert torch.equal(s, before), "the caller's spectrum was changed"
+
+
 def test_half_is_stored_in_half_on_the_cuda_route() -> None:
     """Meta tensors take the route CUDA would: complex32 out of the transform, fp16 out of the block."""
     x = torch.empty(2, 16, 16, 3, dtype=torch.float16, device="meta")
@@ -135,6 +156,7 @@ def test_half_is_stored_in_half_on_the_cuda_route() -> None:
 def test_bfloat16_matmul_route_agrees_with_its_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor with bf16 instructions stores bf16; torch computes that anywhere, if slowly."""
     conv, x = make((16, 16), (8, 8), "half-bf16", "matmul")
+    monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: False)
     emulated = conv(x)
     monkeypatch.setattr("mpno.numerics.rounding.matmul_is_native", lambda _format, _device: True)
     native = conv(x)
@@ -154,7 +176,7 @@ def test_peer_library_agrees() -> None:
     peer = layers.SpectralConv(3, 2, (12, 12))
     conv = SpectralConv(3, 2, (12, 12))
     weight = torch.view_as_real(peer.weight.to_tensor().detach())
-    conv.load_state_dict({"weight": weight.permute(2, 3, 0, 1, 4), "bias": peer.bias.detach().flatten()})
+    conv.load_state_dict({"weight": weight.permute(2, 3, 0, 4, 1), "bias": peer.bias.detach().flatten()})
     x = torch.randn(2, 3, 16, 20)
     assert torch.allclose(conv(x), peer(x), atol=1e-5)
 

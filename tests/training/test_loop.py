@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from mpno import FNO, MpnoError, RunSpec
+from mpno import MpnoError, RunSpec
 from mpno.datasets import write_store
-from mpno.specs import DataSpec, ModelSpec, OptimizerSpec, PrecisionSetting, TrainingSpec
-from mpno.training import evaluate_run, train_run
-from mpno.training.divergence import first_not_finite
+from mpno.specs import DataSpec, ModelSpec, OptimizerSpec, PrecisionSetting, TrainingSpec, build_spec
+from mpno.training import evaluate_run, fit, train_run
+from mpno.training.build import build_model
+from mpno.training.data import load_samples
+from mpno.training.techniques import PATIENCE
 
 SPEC = RunSpec(
     data=DataSpec(source="generate", resolution=12, test_resolutions=(12, 24), n_train=20, n_test=4),
@@ -86,15 +91,106 @@ def test_divergence_is_a_result(data: Path, tmp_path: Path) -> None:
     record = train_run(wild, data=data, out=tmp_path / "run", progress=False)
     assert record["status"] == "diverged" and record["metrics"] is None
     assert record["diverged"]["step"] >= 2 and record["diverged"]["where"]
+    assert set(record["diverged"]) == {"epoch", "step", "where", "operation"}
     assert len(history(tmp_path / "run")) == record["diverged"]["epoch"] - 1
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_the_first_layer_that_overflows_is_named() -> None:
-    model = FNO(1, 1, SPEC.model, precision="half+none")
-    with torch.no_grad():
-        model.get_parameter("blocks.1.conv.weight").mul_(1e6)
-    assert first_not_finite(model, 10 * torch.ones(1, 1, 12, 12)) == "blocks.1.conv"
+def run_with(data: Path, out: Path, precision: str = "full", **training: Any) -> tuple[dict, list[dict[str, str]]]:
+    fields = {**SPEC.training.model_dump(), **training}
+    spec = build_spec({**SPEC.model_dump(), "precision": precision, "training": fields}, where="test")
+    return train_run(spec, data=data, out=out, progress=False), history(out)
+
+
+class Settable(nn.Module):
+    """A model whose precision can be set, and which notes what it was in at each training step."""
+
+    def __init__(self, precision: PrecisionSetting) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+        self.precision = precision
+        self.steps: list[str] = []
+
+    def set_precision(self, setting: PrecisionSetting) -> None:
+        self.precision = setting
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.steps.append(self.precision.label)
+        return self.factor * x
+
+
+def test_the_schedule_switches_between_epochs_and_history_says_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settable] = []
+
+    def build(spec: RunSpec, *_: int) -> nn.Module:
+        made.append(Settable(spec.precision.at(0.0)))
+        return made[-1]
+
+    monkeypatch.setattr("mpno.training.loop.build_model", build)
+    monkeypatch.setattr("mpno.training.evaluation.build_model", build)
+    _, rows = run_with(data, tmp_path / "run", "schedule", epochs=8)
+    middle = "mixed FHH, stabiliser none"
+    assert [row["precision"] for row in rows] == ["mixed"] * 2 + [middle] * 4 + ["full"] * 2
+    assert made[0].steps == ["mixed"] * 6 + [middle] * 12 + ["full"] * 6
+    evaluate_run(tmp_path / "run", data=data, resolution=12)
+    assert made[1].precision.label == "full", "a finished run is tested in the phase it ended in"
+
+
+def test_techniques_off_change_no_bit(data: Path, tmp_path: Path) -> None:
+    """Clipping far above every norm and a scale of 1 run the other path; in fp32 the numbers are the same."""
+    _, plain = run_with(data, tmp_path / "plain")
+    _, techniques = run_with(data, tmp_path / "techniques", grad_clip=1e9, loss_scaling=1.0)
+    assert [row["l2@12"] for row in plain] == [row["l2@12"] for row in techniques]
+    assert {row["precision"] for row in plain} == {"full"} and {row["skipped"] for row in plain} == {"0"}
+
+
+@pytest.mark.parametrize(("every", "batch_size"), [(3, 20), (2, 16)])
+def test_delayed_updates_are_larger_batches(data: Path, tmp_path: Path, every: int, batch_size: int) -> None:
+    """20 samples in batches of 8, 8, 4: three of them are one batch of 20; by two they are 16 and what is left, 4."""
+    _, delayed = run_with(data, tmp_path / "delayed", delayed_updates=every)
+    _, whole = run_with(data, tmp_path / "whole", batch_size=batch_size)
+    for row, other in zip(delayed, whole, strict=True):
+        assert float(row["l2@12"]) == pytest.approx(float(other["l2@12"]), rel=1e-4)
+        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-4)
+        assert float(row["lr"]) == pytest.approx(float(other["lr"]), rel=1e-9)
+
+
+def test_dynamic_scaling_skips_what_overflows_and_trains_on(data: Path, tmp_path: Path) -> None:
+    record, rows = run_with(data, tmp_path / "run", "mixed", loss_scaling="dynamic", epochs=8)
+    skipped = [int(row["skipped"]) for row in rows]
+    assert record["status"] == "finished" and 0 < skipped[0] <= 3 and skipped[-1] == 0
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+
+
+def test_loss_scaling_cannot_mend_a_forward_pass_that_overflows(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper's finding: what overflows in the transform does so whatever the loss is multiplied with."""
+
+    def wild(spec: RunSpec, *channels: int) -> nn.Module:
+        model = build_model(spec, *channels)
+        with torch.no_grad():
+            model.get_parameter("blocks.0.conv.weight").mul_(1e7)
+        return model
+
+    monkeypatch.setattr("mpno.training.loop.build_model", wild)
+    for scaling, step in ((None, 1), ("dynamic", PATIENCE), (1024, PATIENCE)):
+        record, _ = run_with(data, tmp_path / str(scaling), "half+none", loss_scaling=scaling, batch_size=1)
+        assert (record["status"], record["diverged"]["step"]) == ("diverged", step)
+        assert record["diverged"]["where"] == "blocks.0.conv" and record["diverged"]["operation"]
+
+
+def test_an_evaluation_that_overflows_names_grid_and_layer(data: Path, tmp_path: Path) -> None:
+    """Finite on the training grid and in every step; fields of another size overflow on the finer test grid."""
+    samples = load_samples(SPEC, data, torch.device("cpu"))
+    x, y = samples.tests[24]
+    broken = dataclasses.replace(samples, tests={12: samples.tests[12], 24: (1e30 * x, y)})
+    outcome = fit(SPEC.model_copy(update={"precision": PrecisionSetting.model_validate("half+none")}), broken)
+    assert outcome.diverged is not None and outcome.diverged.epoch == 1 and outcome.metrics is None
+    assert outcome.diverged.where == "evaluation on 24 points along an axis: blocks.0.conv"
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:

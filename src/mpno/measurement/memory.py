@@ -21,8 +21,8 @@ from mpno.specs import RunSpec
 from mpno.training.build import build_loss, build_model
 
 
-class _LiveBytes(TorchDispatchMode):
-    """Count the bytes of meta storages alive at any moment, but for those of the tensors `apart`.
+class LiveBytes(TorchDispatchMode):
+    """Count the bytes of the storages that operations make, alive at any moment, but for those of the tensors `apart`.
 
     A view of a parameter shares its storage, so parameters would else be counted as activations too.
     """
@@ -36,7 +36,7 @@ class _LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_iter(out):
-            if isinstance(leaf, Tensor) and leaf.device.type == "meta":
+            if isinstance(leaf, Tensor):
                 self._add(leaf.untyped_storage())
         return out
 
@@ -71,7 +71,7 @@ def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) ->
         y = torch.empty(spec.training.batch_size, out_channels, *grid)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     loss_of = build_loss(spec, periodic=True)
-    counter = _LiveBytes(apart=[*model.parameters(), x, y])
+    counter = LiveBytes(apart=[*model.parameters(), x, y])
     with counter:
         loss = loss_of(model(x), y)
         activations = counter.live

@@ -6,23 +6,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import PointwiseLinear, add, gelu, hold, widest
-from mpno.specs import ModelSpec, MpnoError, PrecisionSetting
+from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold_anew, recomputing, widest
+from mpno.specs import ContractionSpec, ModelSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Norm, Transform
 from mpno.spectral import SpectralConv
 
+CHUNK = 2**22
+"""Hidden values that a channel MLP holds at a time: enough to keep a device busy, few beside a batch of fine fields."""
+
+LARGE = 2**20
+"""Values of a batch of fields from which on memory counts for more than the time to make some of them again."""
+
 
 class ChannelMLP(nn.Module):
-    """Two pointwise linear layers with a GELU between them."""
+    """Two pointwise linear layers with a GELU between them, over a share of the batch at a time if it is large."""
 
-    def __init__(self, in_channels: int, hidden: int, out_channels: int, format: str) -> None:
+    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
         super().__init__()
-        self.first = PointwiseLinear(in_channels, hidden, format=format)
-        self.second = PointwiseLinear(hidden, out_channels, format=format)
-        self.format = format
+        self.first = PointwiseLinear(in_channels, hidden)
+        self.second = PointwiseLinear(hidden, out_channels)
+        self.set_format("fp32")
+
+    def set_format(self, format: str) -> None:
+        self.format = self.first.format = self.second.format = format
 
     def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
-        return self.second(gelu(self.first(x), self.format))
+        parts = -(-x.shape[:-1].numel() * self.first.weight.shape[0] // CHUNK)
+        if parts == 1 or len(x) == 1:
+            return self._apply_to(x)
+        return torch.cat([self._apply_to(part) for part in x.tensor_split(min(parts, len(x)))])
+
+    def _apply_to(self, x: Tensor) -> Tensor:
+        # A wide hidden layer is made again too; a narrow one costs more to make than to keep.
+        hidden = cheap(self.first, x) if self.first.weight.shape[0] > x.shape[-1] else self.first(x)
+        return self.second(cheap(lambda h: gelu(h, self.format), hidden))
 
 
 class FieldNorm(nn.Module):
@@ -49,6 +66,7 @@ class FNOBlock(nn.Module):
         modes: see :class:`SpectralConv`.
         mlp_hidden: hidden channels of the channel MLP.
         last: the last block ends without an activation.
+        contraction: how the spectral weight is stored and multiplied; see :class:`SpectralConv`.
     """
 
     def __init__(
@@ -58,33 +76,46 @@ class FNOBlock(nn.Module):
         mlp_hidden: int,
         norm: Norm,
         last: bool,
-        precision: PrecisionSetting,
         transform: Transform,
+        contraction: ContractionSpec | None,
     ) -> None:
         super().__init__()
-        self.last, self.precision = last, precision
-        self.conv = SpectralConv(width, width, modes, precision=precision, transform=transform, channels_last=True)
-        self.skip = PointwiseLinear(width, width, bias=False, format=precision.real)
-        self.mlp = ChannelMLP(width, mlp_hidden, width, precision.real)
+        self.last = last
+        self.conv = SpectralConv(width, width, modes, transform=transform, contraction=contraction, channels_last=True)
+        self.skip = PointwiseLinear(width, width, bias=False)
+        self.mlp = ChannelMLP(width, mlp_hidden, width)
         self.gate = nn.Parameter(torch.ones(width))
         self.norms = nn.ModuleList(FieldNorm(width) for _ in range(2)) if norm == "group" else None
+
+        self.set_precision(PrecisionSetting())
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on."""
+        self.precision = precision
+        self.conv.set_precision(precision)
+        self.skip.format = precision.real
+        self.mlp.set_format(precision.real)
+        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32, as in the authors'
+        # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
+        low = self.conv.transform == "matmul" and precision.real == precision.forward == precision.inverse
+        self.stream = precision.real if low else "fp32"
 
     def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
         p = self.precision
         # Where transform and real layers share a low format, so does the block's input, which the skips save.
-        x = hold(x, p.forward) if p.forward == p.real else x
+        x = hold_anew(x, p.forward) if p.forward == p.real else x
         y = self.conv(x)
         format = p.inverse
         if self.norms is not None:
             y, format = self.norms[0](y), "fp32"
         format = widest(format, p.real)
         y = add(y, self.skip(x), format)
-        y = y if self.last else gelu(y, format)
-        # The gate is an fp32 parameter, so promotion carries the residual stream back to fp32.
-        y = self.mlp(y) + self.gate * x
+        y = y if self.last else cheap(lambda u: gelu(u, format), y)
+        y = add_gated(self.mlp(y), self.gate, x, self.stream)
         if self.norms is not None:
             y = self.norms[1](y)
-        return y if self.last else nn.functional.gelu(y)
+        format = "fp32" if self.norms is not None else self.stream
+        return y if self.last else cheap(lambda u: gelu(u, format), y)
 
 
 class FNO(nn.Module):
@@ -95,6 +126,8 @@ class FNO(nn.Module):
         spec: sizes (see :class:`ModelSpec`).
         precision: a :class:`PrecisionSetting` or its short form.
         transform: ``fft`` or ``matmul``.
+        recompute: make cheap activations again in the backward pass rather than keep them; the numbers are the same.
+            By default where a batch of fields is large.
 
     Source: Li et al., ICLR 2021; topology (lifting and projection MLPs, linear and soft-gating skips) of
     the neuraloperator library, which the paper used.
@@ -108,14 +141,14 @@ class FNO(nn.Module):
         *,
         precision: PrecisionSetting | str = "full",
         transform: Transform = "fft",
+        recompute: bool | None = None,
     ) -> None:
         super().__init__()
         spec = spec or ModelSpec()
-        self.spec, self.in_channels = spec, in_channels
-        self.precision = PrecisionSetting.model_validate(precision)
-        width, real = spec.width, self.precision.real
+        self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
+        width = spec.width
         lifted = in_channels + len(spec.modes)
-        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width, real)
+        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width)
         self.blocks = nn.ModuleList(
             FNOBlock(
                 width,
@@ -123,12 +156,23 @@ class FNO(nn.Module):
                 max(1, round(spec.mlp_expansion * width)),
                 spec.norm,
                 index == spec.layers - 1,
-                self.precision,
                 transform,
+                spec.contraction,
             )
             for index in range(spec.layers)
         )
-        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels, real)
+        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
+
+        self.set_precision(PrecisionSetting.model_validate(precision))
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on, each block in its own where the setting names it."""
+        self.precision = precision
+        for mlp in (self.lifting, self.projection):
+            mlp.set_format(precision.real)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, FNOBlock)
+            block.set_precision(precision.layer(index))
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""
@@ -136,10 +180,12 @@ class FNO(nn.Module):
             grid = ", ".join("n" for _ in self.spec.modes)
             raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {grid})")
         x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
-        x = self.lifting(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.projection(x).movedim(-1, 1).float()
+        large = x.shape[:-1].numel() * self.spec.width >= LARGE
+        with recomputing(large if self.recompute is None else self.recompute):
+            x = self.lifting(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.projection(x).movedim(-1, 1).float()
 
     def _coordinates(self, x: Tensor) -> Tensor:
         axes = [torch.arange(n, device=x.device, dtype=x.dtype) / n for n in x.shape[2:]]

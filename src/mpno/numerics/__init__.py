@@ -1,20 +1,34 @@
 """Number formats on tensors: rounding, what is native where, layers in a precision setting, stabilisers."""
 
-from mpno.numerics.layers import PointwiseLinear, add, gelu, stabilise, widest
+from mpno.numerics.layers import PointwiseLinear, add, add_gated, gelu, hold_anew, widest
+from mpno.numerics.monitor import RangeMonitor, observe
 from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name
+from mpno.numerics.recompute import cheap, recomputing
 from mpno.numerics.rounding import hold, round_to
+from mpno.numerics.schedule import set_precision
+from mpno.numerics.stabilisers import stabilise, undo_factor
+from mpno.numerics.trace import trace_dtypes
 
 __all__ = [
     "DTYPES",
     "PointwiseLinear",
+    "RangeMonitor",
     "add",
+    "add_gated",
+    "cheap",
     "evidence_of",
     "fft_is_native",
     "gelu",
     "hold",
+    "hold_anew",
     "matmul_is_native",
+    "observe",
     "processor_name",
+    "recomputing",
     "round_to",
+    "set_precision",
     "stabilise",
+    "trace_dtypes",
+    "undo_factor",
     "widest",
 ]

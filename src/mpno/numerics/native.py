@@ -16,6 +16,9 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, 
 """The formats that torch stores as a dtype of their own and multiplies matrices in."""
 
 _CPU_FLAGS = {"fp16": ("amx_fp16", "avx512_fp16"), "bf16": ("amx_bf16", "avx512_bf16")}
+# Values of ONEDNN_MAX_CPU_ISA that allow each format's instructions, by their beginnings.
+_ISA = {"fp16": ("ALL", "DEFAULT", "AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")}
+_ISA["bf16"] = (*_ISA["fp16"], "AVX512_CORE_BF16")
 
 
 def matmul_is_native(format: str, device: torch.device) -> bool:
@@ -37,9 +40,10 @@ def fft_is_native(format: str, device: torch.device) -> bool:
 
 def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch.device) -> Evidence:
     """The evidence class of an error obtained with this setting here (see :data:`mpno.specs.names.Evidence`)."""
-    if transform == "fft" and not all(fft_is_native(f, device) for f in (precision.forward, precision.inverse)):
+    parts = precision.variants
+    if transform == "fft" and not all(fft_is_native(f, device) for p in parts for f in (p.forward, p.inverse)):
         return "simulated"
-    formats = (precision.real, precision.forward, precision.contraction, precision.inverse)
+    formats = {f for p in parts for f in (p.real, p.forward, p.contraction, p.weights, p.inverse)}
     return "native" if all(matmul_is_native(f, device) for f in formats) else "emulated"
 
 
@@ -47,7 +51,7 @@ def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch
 def _cpu_has(format: str) -> bool:
     # oneDNN does the matrix products, and its ISA limit overrides what the processor could do.
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if limit and not limit.startswith(("AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")):
+    if limit and not limit.startswith(_ISA[format]):
         return False
     flags = torch.cpu.get_capabilities()
     return any(flags.get(flag, False) for flag in _CPU_FLAGS[format])

@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mpno.numerics.blocks import round_blocks
+from mpno.numerics.elementwise import nearest, stochastic
 from mpno.numerics.native import DTYPES, matmul_is_native
-from mpno.specs import Format, get_format
+from mpno.specs import Format, MpnoError, allowed, get_format
 
-Overflow = Literal["inf", "saturate"]
+Overflow = Literal["inf", "saturate", "strict"]
+Rounding = Literal["nearest", "stochastic"]
+_OVERFLOWS, _ROUNDINGS = get_args(Overflow), get_args(Rounding)
 
 
-def round_to(x: Float[Tensor, ...], format: str, *, overflow: Overflow = "inf") -> Float[Tensor, ...]:
-    """Round a float32 tensor to the nearest value of `format`, ties to even, subnormals included.
+def round_to(
+    x: Float[Tensor, ...],
+    format: str,
+    *,
+    overflow: Overflow = "inf",
+    rounding: Rounding = "nearest",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, ...]:
+    """Round a float32 or float64 tensor to values of `format`, subnormals included.
 
     Args:
-        x: float32 values, any shape.
+        x: values, any shape. Block formats (mxfp8) share scales along the last axis.
         format: a format name (see :func:`mpno.specs.get_format`).
-        overflow: what becomes of values that round beyond the format's maximum: ``inf``, or its maximum.
+        overflow: what becomes of values that exceed the format's maximum once rounded, as if its exponent were
+            unbounded. ``inf``: infinity, in every format. fp8_e4m3, like others that end within a binade, has none:
+            there it stands for the NaN of the specification, and tells overflow from an invalid operation.
+            ``saturate``: the maximum, for infinity too. ``strict``: an error, for infinity too. A block format
+            scales its values into range and clamps, so that infinity alone overflows; under ``inf`` its
+            block becomes NaN.
+        rounding: ``nearest``, ties to even; or ``stochastic``, up or down with the probability that makes the mean of
+            the result the value itself, before overflow.
+        generator: of the random numbers, on the tensor's device; torch's own by default.
 
     Returns:
-        float32 tensor of the same shape. NaN stays NaN. The gradient passes straight through.
+        Tensor of the same shape and dtype. NaN stays NaN. The gradient passes straight through.
 
-    Source: IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4 (overflow).
+    Raises:
+        MpnoError: unknown format or option; a value overflows under ``strict``.
+        TypeError: the tensor is neither float32 nor float64.
+
+    Source: IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4 (overflow); OCP 8-bit Floating Point Specification
+    1.0, section 5.2.1 and Microscaling Formats Specification 1.0, section 6.3.
     """
-    return _StraightThrough.apply(x, get_format(format), overflow)  # type: ignore[no-any-return]
+    if overflow not in _OVERFLOWS:
+        raise MpnoError(f"round_to: overflow is {overflow!r}; {allowed(overflow, _OVERFLOWS)}")
+    if rounding not in _ROUNDINGS:
+        raise MpnoError(f"round_to: rounding is {rounding!r}; {allowed(rounding, _ROUNDINGS)}")
+    fmt = get_format(format)
+    if x.requires_grad and torch.is_grad_enabled():
+        return _StraightThrough.apply(x, fmt, overflow, rounding, generator)  # type: ignore[no-any-return]
+    return _round(x, fmt, overflow, rounding, generator)
 
 
 def hold(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
@@ -36,7 +67,8 @@ def hold(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
 
     Where the device computes in the format natively this is a change of dtype. Elsewhere the tensor stays
     float32 and its values, and those of the gradient that comes back, are rounded with the format's own
-    overflow: the values a native run would see, at float32's cost.
+    overflow: the values a native run would see, at float32's cost. Block formats share scales along the last axis of
+    the tensor and of its gradient, whichever axis a product then sums over.
     """
     if format == "fp32":
         return x.float()
@@ -45,61 +77,56 @@ def hold(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
     return _RoundBoth.apply(x, get_format(format))  # type: ignore[no-any-return]
 
 
-def _round(x: Tensor, fmt: Format, overflow: Overflow) -> Tensor:
-    if x.dtype is not torch.float32:
-        raise TypeError(f"round_to takes float32 tensors, got {x.dtype}; convert with .float() first")
-    if fmt.name == "fp32":
-        return x
+def _round(
+    x: Tensor,
+    fmt: Format,
+    overflow: Overflow = "inf",
+    rounding: Rounding = "nearest",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"round_to takes float32 or float64 tensors, got {x.dtype}; convert with .float() first")
     if overflow == "saturate":
-        return _round(x.clamp(-fmt.max, fmt.max), fmt, "inf")
-    if fmt.name in ("fp16", "bf16"):
-        return x.to(DTYPES[fmt.name]).float()
-    return _round_by_bits(x, fmt) if fmt.exponent_bits == 8 else _round_by_spacing(x, fmt)
+        largest = min(fmt.max, torch.finfo(x.dtype).max)
+        x = x.clamp(-largest, largest)
+
+    round_elements = nearest if rounding == "nearest" else partial(stochastic, generator=generator)
+    rounded = round_blocks(x, fmt.element, round_elements) if fmt.element else round_elements(x, fmt)
+    if overflow == "strict":
+        _refuse_overflow(x, rounded, fmt)
+    return rounded
 
 
-def _round_by_spacing(x: Tensor, fmt: Format) -> Tensor:
-    """Round with float32 additions alone, which is several times faster than comparing and selecting.
-
-    Adding a number whose own spacing is the one wanted makes the addition round, ties to even, to a
-    multiple of that spacing; 1.5 keeps the sum in one binade. The spacing follows from x's exponent,
-    bounded below by the smallest normal's (subnormals share its spacing) and above by the format's top.
-    """
-    top = math.floor(math.log2(fmt.max))
-    exponent = (x.view(torch.int32) & 0x7F800000).view(torch.float32)
-    shift = exponent.clamp_(fmt.smallest_normal, 2.0**top).mul_(1.5 * 2.0 ** (23 - fmt.mantissa_bits))
-    rounded = (x + shift).sub_(shift)
-    if fmt.max == math.ldexp(2.0 - fmt.eps, top):
-        # Beyond the format's top exponent the product leaves float32's range and stays infinite.
-        rounded.mul_(2.0 ** (127 - top)).mul_(2.0 ** (top - 127))
-    else:
-        rounded = torch.where(rounded.abs() > fmt.max, rounded * torch.inf, rounded)
-    return torch.copysign(rounded, x, out=rounded)
-
-
-def _round_by_bits(x: Tensor, fmt: Format) -> Tensor:
-    """Round a format with float32's exponents, where the spacing method would overflow."""
-    drop = 23 - fmt.mantissa_bits
-    bits = x.view(torch.int32)
-    bits = (bits + ((1 << (drop - 1)) - 1) + ((bits >> drop) & 1)) & ~((1 << drop) - 1)
-    return torch.where(x.isfinite(), bits.view(torch.float32), x)
+def _refuse_overflow(x: Tensor, rounded: Tensor, fmt: Format) -> None:
+    # In a block format what overflows makes its neighbours NaN too: they do not count.
+    beyond = rounded.isinf() | (x.abs() >= 2.0 ** (fmt.top + 1))
+    count = int(beyond.sum())
+    if count:
+        largest = float(x[beyond].abs().max())
+        raise MpnoError(
+            f"round_to: {count} of {x.numel()} values overflow {fmt.name}: the largest magnitude is {largest:.9g}, "
+            f"the format's maximum {fmt.max:.9g}; scale the values down, or allow overflow 'inf' or 'saturate'"
+        )
 
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, fmt: Format, overflow: Overflow) -> Tensor:
-        return _round(x, fmt, overflow)
+    def forward(
+        ctx: Any, x: Tensor, fmt: Format, overflow: Overflow, rounding: Rounding, generator: torch.Generator | None
+    ) -> Tensor:
+        return _round(x, fmt, overflow, rounding, generator)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0], None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return grads[0], None, None, None, None
 
 
 class _RoundBoth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, fmt: Format) -> Tensor:
         ctx.fmt = fmt
-        return _round(x, fmt, "inf")
+        return _round(x, fmt)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _round(grads[0], ctx.fmt, "inf"), None
+        return _round(grads[0], ctx.fmt), None

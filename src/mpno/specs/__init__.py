@@ -1,5 +1,6 @@
 """Names of formats, settings, models and data sets; the frozen spec of a run. Standard library and pydantic only."""
 
+from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, allowed, one_line
 from mpno.specs.formats import FORMATS, Format, get_format
 from mpno.specs.names import EVIDENCE, SCALES, SETTINGS
@@ -21,6 +22,7 @@ __all__ = [
     "FORMATS",
     "SCALES",
     "SETTINGS",
+    "ContractionSpec",
     "DataSpec",
     "Format",
     "ModelSpec",

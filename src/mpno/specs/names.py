@@ -10,9 +10,15 @@ Source = Literal["fetch", "generate"]
 Medium = Literal["public", "fno2020"]
 """What a generated Darcy medium is made as: like the public set, or as the literature states it."""
 Model = Literal["fno"]
-Setting = Literal["full", "amp", "half", "mixed"]
+Setting = Literal["full", "amp", "half", "mixed", "schedule"]
 Transform = Literal["fft", "matmul"]
-Stabiliser = Literal["none", "tanh"]
+Factorization = Literal["dense", "cp", "tucker", "tt"]
+WeightLayout = Literal["joint", "corners"]
+ContractionOption = Literal["A", "B", "C"]
+PathStrategy = Literal["flops", "memory", "default"]
+Stabiliser = Literal["none", "tanh", "hard_clip", "sigma_clip", "pre_scale", "norm"]
+Middle = Literal["code", "amp"]
+"""The middle phase of the precision schedule, as the authors' code has it or as amp alone."""
 Loss = Literal["l2", "h1"]
 Optimizer = Literal["adam", "adamw"]
 Scheduler = Literal["none", "step", "one-cycle"]
@@ -29,4 +35,5 @@ predicted: from traced shapes and dtypes. stand-in data: not the data set the pa
 SCALES: tuple[str, ...] = get_args(Scale)
 SETTINGS: tuple[str, ...] = get_args(Setting)
 STABILISERS: tuple[str, ...] = get_args(Stabiliser)
+MIDDLES: tuple[str, ...] = get_args(Middle)
 EVIDENCE: tuple[str, ...] = get_args(Evidence)

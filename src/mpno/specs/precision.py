@@ -2,47 +2,93 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from mpno.specs.errors import MpnoError, allowed
+from mpno.specs import notation
+from mpno.specs.errors import MpnoError
 from mpno.specs.formats import get_format
-from mpno.specs.names import SETTINGS, STABILISERS, Setting, Stabiliser
+from mpno.specs.names import Middle, Setting, Stabiliser
+
+_STEPS = ("forward transform", "contraction", "inverse transform")
+_SHARES = (25.0, 50.0, 25.0)
+_LAYERS_SCHEMA = {
+    "additionalProperties": {"type": "string"},
+    "default": {},
+    "description": "layer number to the short form of its setting",
+    "propertyNames": {"pattern": "^[0-9]+$"},
+    "type": "object",
+}
 
 
-class PrecisionSetting(BaseModel):
-    """What runs in low precision: ``full``, ``amp``, ``half`` or ``mixed`` (amp + half).
+class PrecisionSetting(BaseModel, frozen=True, extra="forbid"):
+    """What runs in low precision: ``full``, ``amp``, ``half``, ``mixed`` (amp + half) or the paper's ``schedule``.
+
+    Reads from its short form too (:mod:`mpno.specs.notation`), which :attr:`label` writes.
 
     Attributes:
-        setting: the paper's name. ``amp`` covers the real layers, ``half`` the spectral block.
+        setting: the paper's name. ``amp`` covers the real layers, ``half`` the spectral block; ``schedule`` is
+            mixed, then a middle phase, then full.
         format: the low format (``fp16`` in the paper); ``fp32`` exactly when the setting is full.
         stabiliser: applied to the input of each spectral block. tanh by default wherever the block is in half.
-        triple: forward transform, contraction, inverse transform, each F(ull) or H(alf).
+        triple: forward transform, contraction, inverse transform, each F(ull) or H(alf). ``half`` and ``mixed``
+            with ``FFF`` become ``full`` and ``amp``, stabiliser kept, so that all eight triples can be compared.
+        weights_only: only the weights of a half contraction are in half, its inputs stay in fp32.
+        middle: the schedule's middle phase. ``code``, the default, is what the authors' code does: forward
+            transform in full, no stabiliser, contraction and inverse transform in half, amp on. ``amp`` is amp alone.
+        shares: percentages of the epochs that the schedule's three phases take, 25/50/25 unless given.
+        layers: other settings for single layers, counted from 0, as a mapping or pairs; they hold in every phase.
 
-    Source: paper, sections 3 and 4.2; the triple is its Appendix B.7.
+    The formats below (``forward`` to ``real``) are those of the first phase where the setting is a schedule, and
+    leave `layers` aside: see :meth:`at`, :meth:`phase` and :meth:`layer`.
+
+    Source: paper, sections 3 and 4.2; the triple is its Appendix B.7, weights_only its Appendix B.12.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     setting: Setting = "full"
     format: str = "fp32"
     stabiliser: Stabiliser = "none"
     triple: str = Field(default="FFF", pattern="^[FH]{3}$")
+    weights_only: bool = False
+    middle: Middle | None = None
+    shares: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] | None = None
+    layers: Annotated[tuple[tuple[NonNegativeInt, PrecisionSetting], ...], WithJsonSchema(_LAYERS_SCHEMA)] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, data: Any) -> Any:
         if isinstance(data, str):
-            data = _parse(data)
+            data = notation.read(data)
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        block = data.get("setting", "full") in ("half", "mixed")
-        data.setdefault("format", "fp32" if data.get("setting", "full") == "full" else "fp16")
+        block = data.get("setting", "full") in ("half", "mixed", "schedule")
         data.setdefault("stabiliser", "tanh" if block else "none")
         data.setdefault("triple", "HHH" if block else "FFF")
+        if data["triple"] == "FFF" and data.get("setting") in ("half", "mixed"):
+            if data["setting"] == "half":
+                data.pop("format", None)
+            data["setting"] = {"half": "full", "mixed": "amp"}[data["setting"]]
+        data.setdefault("format", "fp32" if data.get("setting", "full") == "full" else "fp16")
+        if data.get("setting") == "schedule":
+            data["middle"] = "code" if data.get("middle") is None else data["middle"]
+            data["shares"] = _SHARES if data.get("shares") is None else data["shares"]
+        if "layers" in data:
+            data["layers"] = _pairs(data["layers"])
         return data
 
     @field_validator("format")
@@ -56,10 +102,27 @@ class PrecisionSetting(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> PrecisionSetting:
         if (self.setting == "full") != (self.format == "fp32"):
-            raise ValueError(f"setting {self.setting} does not go with format {self.format}: only full is fp32")
-        if (self.setting in ("half", "mixed")) != ("H" in self.triple):
-            raise ValueError(f"setting {self.setting} does not go with triple {self.triple}: half and mixed have an H")
+            raise ValueError(f"has setting {self.setting} with format {self.format}; only full is fp32")
+        if (self.setting in ("half", "mixed", "schedule")) != ("H" in self.triple):
+            raise ValueError(
+                f"has setting {self.setting} with triple {self.triple}; half, mixed and schedule have an H, others none"
+            )
+        if self.weights_only and self.triple[1] == "F":
+            raise ValueError(f"has weights_only with triple {self.triple}; it needs a half contraction, ?H?")
+        if self.setting != "schedule" and (self.middle, self.shares) != (None, None):
+            raise ValueError(f"gives setting {self.setting} a middle or shares; remove them or choose schedule")
+        if self.shares is not None and not math.isclose(sum(self.shares), 100.0):
+            raise ValueError(
+                f"has shares {notation.percentages(self.shares)}; make them add up to 100 (percent of the epochs)"
+            )
+        for index, setting in self.layers:
+            if setting.layers or setting.setting == "schedule":
+                raise ValueError(f"gives layer {index} a schedule or layers of its own; give it one plain setting")
         return self
+
+    @field_serializer("layers")
+    def _layers_as_mapping(self, layers: tuple[tuple[int, PrecisionSetting], ...]) -> dict[str, str]:
+        return {str(index): setting.label for index, setting in layers}
 
     @property
     def forward(self) -> str:
@@ -68,7 +131,12 @@ class PrecisionSetting(BaseModel):
 
     @property
     def contraction(self) -> str:
-        """Format of the contraction with the spectral weights."""
+        """Format of the contraction's inputs and result."""
+        return "fp32" if self.weights_only else self._part(1)
+
+    @property
+    def weights(self) -> str:
+        """Format of the spectral weights in the contraction; the parameters themselves stay in fp32."""
         return self._part(1)
 
     @property
@@ -79,48 +147,115 @@ class PrecisionSetting(BaseModel):
     @property
     def real(self) -> str:
         """Format of the real layers (lifting, skips, channel MLPs, projection)."""
-        return self.format if self.setting in ("amp", "mixed") else "fp32"
+        return self.format if self.setting in ("amp", "mixed", "schedule") else "fp32"
 
     def _part(self, index: int) -> str:
         return self.format if self.triple[index] == "H" else "fp32"
 
+    def layer(self, index: int) -> PrecisionSetting:
+        """The setting of one layer, counted from 0: its own where `layers` names it, else this one without layers."""
+        return dict(self.layers).get(index, self._with(layers=()))
+
+    @property
+    def phases(self) -> tuple[tuple[float, PrecisionSetting], ...]:
+        """(percent of the epochs, setting) in order, each above 0; what is no schedule is its own one phase."""
+        if self.shares is None:
+            return ((100.0, self),)
+        plain = {"middle": None, "shares": None}
+        full = PrecisionSetting(layers=self.layers)
+        if self.middle == "amp":
+            middle = PrecisionSetting(setting="amp", format=self.format, layers=self.layers)
+        else:
+            changes = {"setting": "mixed", "stabiliser": "none", "triple": f"F{self.triple[1:]}"}
+            middle = PrecisionSetting.model_validate({**dict(self), **plain, **changes})
+        settings = (self._with(setting="mixed", **plain), middle, full)
+        return tuple((share, setting) for share, setting in zip(self.shares, settings, strict=True) if share > 0)
+
+    def at(self, progress: float) -> PrecisionSetting:
+        """The setting when the share `progress` of the training lies behind, from 0 (start) to 1 (end)."""
+        if not 0.0 <= progress <= 1.0:
+            raise MpnoError(f"progress {progress}; it must be from 0 (start of the training) to 1 (its end)")
+        end = 0.0
+        for share, setting in self.phases[:-1]:
+            end += share
+            if progress < end / 100:
+                return setting
+        return self.phases[-1][1]
+
+    def phase(self, epoch: int, epochs: int) -> PrecisionSetting:
+        """The setting of one of `epochs` epochs, counted from 1. It switches between epochs, never within one.
+
+        A phase ends with the epoch in which its share is reached, so 500 epochs switch after 125 and 375, where
+        the authors' run does.
+        """
+        return self.at((epoch - 1) / epochs)
+
+    @property
+    def variants(self) -> tuple[PrecisionSetting, ...]:
+        """Every plain setting that some layer has in some phase, the general one first."""
+        found = [setting._with(layers=()) for _, setting in self.phases]
+        return tuple(dict.fromkeys([*found, *(setting for _, setting in self.layers)]))
+
+    def _with(self, **changes: Any) -> PrecisionSetting:
+        return self.model_copy(update=changes)
+
     @property
     def label(self) -> str:
-        """The name in tables: ``full``, ``full+tanh``, ``mixed``, ``mixed-bf16``, ``half, stabiliser none``."""
-        name = self.setting if self.format in ("fp32", "fp16") else f"{self.setting}-{self.format}"
-        if self.triple not in ("FFF", "HHH"):
-            name += f" {self.triple}"
-        block = "H" in self.triple
-        if block and self.stabiliser != "tanh":
-            return f"{name}, stabiliser {self.stabiliser}"
-        return f"{name}+{self.stabiliser}" if not block and self.stabiliser != "none" else name
+        """The short form, as tables show it: ``full``, ``full+tanh``, ``mixed-bf16``, ``half, stabiliser none``."""
+        return notation.write(self)
 
     @property
     def slug(self) -> str:
-        """The label as part of a file name."""
-        return re.sub(r"[^a-z0-9_]+", "-", self.label.lower()).strip("-")
+        """The label as part of a file name, cut where many layers would make it too long for one."""
+        return re.sub(r"[^a-z0-9_]+", "-", self.label.lower())[:80].strip("-")
 
     def __str__(self) -> str:
-        if self.setting == "full":
-            return f"{self.label}: everything in fp32" + (
-                "" if self.stabiliser == "none" else ", tanh before the block"
-            )
+        if self.setting == "schedule":
+            parts = [f"{setting._with(layers=()).label} for {share:g} %" for share, setting in self.phases]
+            text = "; ".join(parts) + " of the epochs"
+        else:
+            text = self._described()
+        return "; ".join([f"{self.label}: {text}", *(f"layer {index} {setting}" for index, setting in self.layers)])
+
+    def _described(self) -> str:
         parts = []
         if "H" in self.triple:
-            steps = zip(("forward transform", "contraction", "inverse transform"), self.triple, strict=True)
-            low = [step for step, letter in steps if letter == "H"]
-            tanh = "" if self.stabiliser == "none" else f" after {self.stabiliser}"
-            parts.append(f"{', '.join(low)} in {self.format}{tanh}")
+            low = [step for step, letter in zip(_STEPS, self.triple, strict=True) if letter == "H"]
+            if self.weights_only:
+                low[low.index("contraction")] = "weights of the contraction"
+            parts.append(f"{', '.join(low)} in {self.format}")
         if self.real != "fp32":
             parts.append(f"real layers in {self.real}")
-        return f"{self.label}: " + "; ".join(parts)
+        stabiliser = "" if self.stabiliser == "none" else self.stabiliser
+        if not parts:
+            return "everything in fp32" + (f", {stabiliser} before the block" if stabiliser else "")
+        if stabiliser:
+            parts[0] += f" after {stabiliser}" if "H" in self.triple else f", {stabiliser} before the block"
+        return "; ".join(parts)
 
 
-def _parse(text: str) -> dict[str, str]:
-    """Read the short form ``setting[-format][+stabiliser]``."""
-    match = re.fullmatch(r"(?P<setting>[a-z]+)(-(?P<format>\w+))?(\+(?P<stabiliser>\w+))?", text)
-    if match is None or match["setting"] not in SETTINGS:
-        raise ValueError(f"is not a precision setting; {allowed(text, SETTINGS)}, with -format and +stabiliser")
-    if match["stabiliser"] and match["stabiliser"] not in STABILISERS:
-        raise ValueError(f"names an unknown stabiliser; {allowed(match['stabiliser'], STABILISERS)}")
-    return {key: value for key, value in match.groupdict().items() if value}
+def _pairs(layers: Any) -> Any:
+    """Layers in order, short forms read, from a mapping or pairs; what is neither is left for pydantic to refuse."""
+    if isinstance(layers, Mapping):
+        layers = layers.items()
+    elif not isinstance(layers, list | tuple):
+        return layers
+    pairs: list[tuple[int, PrecisionSetting]] = []
+    for entry in layers:
+        try:
+            index, setting = entry
+            number = int(index)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"has {entry!r} among its layers; write a layer number and its setting, as 0: full"
+            ) from None
+        try:
+            pairs.append((number, PrecisionSetting.model_validate(setting)))
+        except ValidationError as error:
+            message = str(error.errors()[0]["msg"])
+            message = message.replace("Value error,", "which") if message.startswith("Value") else f"refused: {message}"
+            raise ValueError(f"gives layer {number} {setting!r}, {message}") from None
+    numbers = [number for number, _ in pairs]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"names layer {max(numbers, key=numbers.count)} twice; name it once")
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,9 +14,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
+from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.names import Dataset, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
 from mpno.specs.precision import PrecisionSetting
@@ -69,6 +71,7 @@ class ModelSpec(Frozen):
     projection_ratio: PositiveFloat = 2.0
     mlp_expansion: PositiveFloat = 0.5
     norm: Norm = "none"
+    contraction: ContractionSpec | None = None
 
 
 class OptimizerSpec(Frozen):
@@ -95,10 +98,41 @@ class SchedulerSpec(Frozen):
 
 
 class TrainingSpec(Frozen):
+    """The loop, and the standard techniques against overflow that the paper tries (its Appendix B.5), off unless given.
+
+    loss_scaling: ``dynamic`` (as torch's GradScaler) or a constant factor on the loss; a step whose gradient
+    overflows is skipped. grad_clip: largest norm of the whole gradient (the paper tries 5). delayed_updates:
+    gradients of this many batches are summed before the weights are updated (the paper tries 3).
+    """
+
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 32
     loss: Loss = "l2"
     normalise_output: bool = False
+    loss_scaling: Literal["dynamic"] | PositiveFloat | None = None
+    grad_clip: PositiveFloat | None = None
+    delayed_updates: int | None = Field(default=None, ge=2)
+
+    @field_validator("loss_scaling", mode="before")
+    @classmethod
+    def _factor(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value in (None, "dynamic") or (number and 0 < value < float("inf")):
+            return value
+        raise ValueError("should be dynamic or a number above 0")
+
+    @property
+    def techniques(self) -> str:
+        """The techniques in use in a few words, empty for none."""
+        parts = []
+        if self.loss_scaling is not None:
+            scale = self.loss_scaling if self.loss_scaling == "dynamic" else f"by {self.loss_scaling:g}"
+            parts.append(f"loss scaling {scale}")
+        if self.grad_clip is not None:
+            parts.append(f"gradients clipped at {self.grad_clip:g}")
+        if self.delayed_updates is not None:
+            parts.append(f"an update every {self.delayed_updates} batches")
+        return ", ".join(parts)
 
 
 class RunSpec(Frozen):
@@ -120,6 +154,13 @@ class RunSpec(Frozen):
         smallest = min(self.data.resolution, *self.data.test_resolutions)
         if max(self.model.modes) > smallest:
             raise ValueError(f"model.modes {self.model.modes} exceed the smallest grid, {smallest}; lower modes")
+        if beyond := [index for index, _ in self.precision.layers if index >= self.model.layers]:
+            raise ValueError(
+                f"precision gives layer {beyond[0]} a setting; the model has layers 0 to {self.model.layers - 1}"
+            )
+        epochs = self.training.epochs
+        if {self.precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {p for _, p in self.precision.phases}:
+            raise ValueError(f"{epochs} training.epochs leave a phase of the precision schedule without any; give more")
         return self
 
     def canonical(self) -> str:

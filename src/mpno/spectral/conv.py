@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import add, hold, stabilise
-from mpno.specs import MpnoError, PrecisionSetting
-from mpno.specs.names import Transform
+from mpno.numerics import add, cheap, hold, observe, stabilise, undo_factor, widest
+from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting
+from mpno.specs.names import Transform, WeightLayout
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
 from mpno.spectral.modes import KeptModes, kept_modes, weight_modes
+from mpno.spectral.weights import SpectralWeight
 
 
 class SpectralConv(nn.Module):
@@ -29,12 +30,17 @@ class SpectralConv(nn.Module):
         precision: a :class:`PrecisionSetting` or its short form, as ``"mixed"`` or ``"half-bf16"``.
         transform: ``fft`` (torch.fft; half is native on CUDA and simulated elsewhere) or ``matmul``
             (truncated DFT as real matrix products).
+        contraction: a factorised weight, corners, or an option of the paper's: see :class:`ContractionSpec`. None is a
+            dense matrix per mode, contracted by one real product per mode.
+        hermitian: whether `fft` drops what a real field's spectrum cannot have before the real pass; see
+            :func:`mpno.spectral.fft.fft_inverse`. `matmul` always does.
         bias: whether to add one number per output channel.
         channels_last: whether fields are (batch, *grid, channels), the faster layout inside a model, rather
             than (batch, channels, *grid).
 
     Attributes:
-        weight: real fp32 pairs, (*stored modes, in_channels, out_channels, 2): one matrix per mode.
+        weight: without `contraction`, real fp32 pairs, (*stored modes, in_channels, 2, out_channels): per mode the real
+            part of a matrix beside its imaginary part, as they are multiplied with; else a :class:`SpectralWeight`.
         bias: (out_channels,) or None.
 
     Raises:
@@ -52,6 +58,8 @@ class SpectralConv(nn.Module):
         *,
         precision: PrecisionSetting | str = "full",
         transform: Transform = "fft",
+        contraction: ContractionSpec | None = None,
+        hermitian: bool = True,
         bias: bool = True,
         channels_last: bool = False,
     ) -> None:
@@ -62,14 +70,23 @@ class SpectralConv(nn.Module):
                 "with one mode count for each of 1 to 3 axes"
             )
         self.in_channels, self.out_channels, self.modes = in_channels, out_channels, tuple(modes)
-        self.precision = PrecisionSetting.model_validate(precision)
         self.transform: Transform = transform
-        self.channels_last = channels_last
+        self.hermitian, self.channels_last = hermitian, channels_last
+        self.layout: WeightLayout = "joint" if contraction is None else contraction.layout
         std = math.sqrt(2 / (in_channels + out_channels))
-        # A complex number of standard deviation std has parts of std / sqrt(2).
-        shape = (*weight_modes(self.modes), in_channels, out_channels, 2)
-        self.weight = nn.Parameter(torch.randn(shape) * (std / math.sqrt(2)))
+        self.weight: nn.Parameter | SpectralWeight
+        if contraction is None:
+            # A complex number of standard deviation std has parts of std / sqrt(2).
+            shape = (*weight_modes(self.modes), in_channels, 2, out_channels)
+            self.weight = nn.Parameter(torch.randn(shape) * (std / math.sqrt(2)))
+        else:
+            self.weight = SpectralWeight(in_channels, out_channels, self.modes, spec=contraction)
+        self.set_precision(PrecisionSetting.model_validate(precision))
         self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on; parameters are fp32 in all of them."""
+        self.precision = precision
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""
@@ -84,32 +101,50 @@ class SpectralConv(nn.Module):
 
     def _convolve(self, x: Float[Tensor, "b *grid i"]) -> Float[Tensor, "b *grid o"]:
         p = self.precision
-        kept = kept_modes(tuple(x.shape[1:-1]), self.modes)
-        x = stabilise(x, p.stabiliser, p.forward)
+        kept = kept_modes(tuple(x.shape[1:-1]), self.modes, self.layout)
+        gain = undo_factor(p.stabiliser, kept.points)
+        x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
         if self.transform == "matmul":
-            s = matmul_forward(x, kept, p.forward)
-            # (b, 2, *modes, i) -> (modes, b, 2i): one small matrix per mode, real part before imaginary.
-            s = s.flatten(2, -2).permute(2, 0, 1, 3).flatten(2)
-            s = self._contract(s, kept)
-            s = s.unflatten(2, (2, self.out_channels)).permute(1, 2, 0, 3).unflatten(2, kept.counts)
-            y = matmul_inverse(s, kept, p.inverse)
+            s = matmul_forward(x, kept, p.forward, gain=gain).flatten(2, -2).permute(2, 1, 0, 3)
+            y = matmul_inverse(self._contract(s, kept, gain).permute(2, 1, 0, 3), kept, p.inverse)
         else:
-            s = torch.view_as_real(fft_forward(x, kept, p.forward))
-            s = s.flatten(1, -3).permute(1, 0, 3, 2).flatten(2)
-            s = self._contract(s, kept)
-            s = s.unflatten(2, (2, self.out_channels)).permute(1, 0, 3, 2).unflatten(1, kept.counts)
-            y = fft_inverse(as_complex(s), kept, p.inverse)
+            s = torch.view_as_real(fft_forward(x, kept, p.forward, gain=gain)).flatten(1, -3).permute(1, 3, 0, 2)
+            s = self._contract(s, kept, gain).permute(2, 0, 3, 1).unflatten(1, kept.counts)
+            y = fft_inverse(as_complex(s), kept, p.inverse, hermitian=self.hermitian)
         return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
 
-    def _contract(self, s: Float[Tensor, "modes b in_pairs"], kept: KeptModes) -> Float[Tensor, "modes b out_pairs"]:
-        """Multiply each mode by its complex matrix, written as a real one: [re im] @ [[wr, wi], [-wi, wr]]."""
-        w = self.weight
+    def _contract(self, s: Float[Tensor, "m two b i"], kept: KeptModes, gain: float) -> Float[Tensor, "m two b o"]:
+        """Multiply each mode's coefficients, (2, batch, channels), by its complex matrix."""
+        p = self.precision
+        observe(self, "spectrum", s if gain == 1 else s / gain, kept.points)
+        if isinstance(self.weight, SpectralWeight):
+            pairs = s.permute(2, 0, 3, 1).unflatten(1, kept.counts)
+            pairs = self.weight.contract(pairs, kept, inputs=p.contraction, weights=p.weights)
+            return pairs.flatten(1, -3).permute(1, 3, 0, 2)
+        return _products(s, self._cut(self.weight, kept), p.contraction, p.weights)
+
+    @staticmethod
+    def _cut(weight: Tensor, kept: KeptModes) -> Tensor:
+        """The weights of the kept modes, (modes, in, 2 out)."""
         for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True)):
-            w = w.narrow(axis, start, count)
-        real, imag = w.flatten(0, len(kept.counts) - 1).unbind(-1)
-        block = torch.cat([torch.cat([real, imag], -1), torch.cat([-imag, real], -1)], -2)
-        format = self.precision.contraction
-        return hold(hold(s, format) @ hold(block, format), format)
+            weight = weight.narrow(axis, start, count)
+        return weight.flatten(-2).flatten(0, -3)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {self.precision}, {self.transform}"
+
+
+def _products(
+    s: Float[Tensor, "m two b i"], w: Float[Tensor, "m i parts"], inputs: str, weights: str
+) -> Float[Tensor, "m two b o"]:
+    """One real product per mode gives the four products of real and imaginary parts, which two sums combine.
+
+    The batch stands twice in the rows of a product, once for each part; the weights lie side by side in its columns
+    as they are stored, so that nothing but a change of format copies them.
+    """
+    format = widest(inputs, weights)
+    s = hold(s.flatten(1, 2), inputs)
+    low = w if weights == "fp32" else cheap(lambda v: hold(v, weights).to(s.dtype), w)
+    parts = hold(s @ low, format)
+    (rr, ri), (ir, ii) = (part.unbind(2) for part in parts.unflatten(2, (2, -1)).unflatten(1, (2, -1)).unbind(1))
+    return hold(torch.stack([rr - ii, ri + ir], 1), format)

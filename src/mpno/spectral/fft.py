@@ -17,17 +17,26 @@ from mpno.numerics import DTYPES, fft_is_native, round_to
 from mpno.spectral.modes import KeptModes
 
 
-def fft_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) -> Shaped[Tensor, "b *modes c"]:
-    """Fourier coefficients of the kept modes, scaled by 1/n (torch's ``norm="forward"``).
+def fft_forward(
+    x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str, *, gain: float = 1.0
+) -> Shaped[Tensor, "b *modes c"]:
+    """Fourier coefficients of the kept modes, scaled by gain/n (1/n is torch's ``norm="forward"``).
 
     Shapes: (batch, *grid, channels) real to (batch, *kept.counts, channels) complex.
     """
-    return _Forward.apply(x, kept, format)  # type: ignore[no-any-return]
+    return _Forward.apply(x, kept, format, gain / kept.points)  # type: ignore[no-any-return]
 
 
-def fft_inverse(s: Shaped[Tensor, "b *modes c"], kept: KeptModes, format: str) -> Float[Tensor, "b *grid c"]:
-    """The real field whose kept coefficients are `s`; all others are zero. Inverse of :func:`fft_forward`."""
-    return _Inverse.apply(s, kept, format)  # type: ignore[no-any-return]
+def fft_inverse(
+    s: Shaped[Tensor, "b *modes c"], kept: KeptModes, format: str, *, hermitian: bool = True
+) -> Float[Tensor, "b *grid c"]:
+    """The real field whose kept coefficients are `s`; all others are zero. Inverse of :func:`fft_forward`.
+
+    A real field's coefficients are their own conjugates where the last axis' frequency is 0 or Nyquist. `s` need not be
+    so; only the part that is reaches the field. `hermitian` drops the rest before the real pass. Without, that is left
+    to the library: pocketfft and MKL do so too, cuFFT makes no promise.
+    """
+    return _Inverse.apply(s, kept, format, hermitian)  # type: ignore[no-any-return]
 
 
 def as_complex(pairs: Float[Tensor, "*shape 2"]) -> Shaped[Tensor, "*shape"]:
@@ -81,7 +90,7 @@ def _analyse(x: Tensor, kept: KeptModes, format: str) -> Tensor:
     return s
 
 
-def _synthesise(s: Tensor, kept: KeptModes, format: str) -> Tensor:
+def _synthesise(s: Tensor, kept: KeptModes, format: str, hermitian: bool = True) -> Tensor:
     """Unscaled inverse passes, last axis last. Its real transform counts every conjugate pair."""
     s = _operand(s, format)
     last = len(kept.grid) - 1
@@ -94,6 +103,12 @@ def _synthesise(s: Tensor, kept: KeptModes, format: str) -> Tensor:
         shape = list(s.shape)
         shape[last + 1] = missing
         s = torch.cat([s, s.new_zeros(shape)], last + 1)
+    if hermitian:
+        # Written into the spectrum that the passes above made; only on one axis may it still be the caller's.
+        s = s.clone() if last == 0 and not missing else s
+        imaginary = torch.view_as_real(s)[..., 1]
+        for column in {0, n // 2} if n % 2 == 0 else {0}:
+            imaginary.select(last + 1, column).zero_()
     return _stored(torch.fft.irfft(s, n=n, dim=last + 1, norm="forward"), format)
 
 
@@ -111,24 +126,24 @@ class _Forward(torch.autograd.Function):
     """Linear, so its backward needs no saved tensor: the adjoint passes, in the same format."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: KeptModes, format: str) -> Tensor:
-        ctx.kept, ctx.format, ctx.dtype = kept, format, x.dtype
-        return _stored(_analyse(x, kept, format) * (1.0 / kept.points), format)
+    def forward(ctx: Any, x: Tensor, kept: KeptModes, format: str, scale: float) -> Tensor:
+        ctx.kept, ctx.format, ctx.dtype, ctx.scale = kept, format, x.dtype, scale
+        return _stored(_analyse(x, kept, format) * scale, format)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         g = _pairs(_operand(grads[0], ctx.format), ctx.kept, 0.5)
-        x = _synthesise(g, ctx.kept, ctx.format) * (1.0 / ctx.kept.points)
-        return _stored(x, ctx.format).to(ctx.dtype), None, None
+        x = _synthesise(g, ctx.kept, ctx.format) * ctx.scale
+        return _stored(x, ctx.format).to(ctx.dtype), None, None, None
 
 
 class _Inverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, s: Tensor, kept: KeptModes, format: str) -> Tensor:
+    def forward(ctx: Any, s: Tensor, kept: KeptModes, format: str, hermitian: bool) -> Tensor:
         ctx.kept, ctx.format, ctx.dtype = kept, format, s.dtype
-        return _synthesise(s, kept, format)
+        return _synthesise(s, kept, format, hermitian)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         g = _pairs(_analyse(grads[0], ctx.kept, ctx.format), ctx.kept, 2.0)
-        return _stored(g, ctx.format).to(ctx.dtype), None, None
+        return _stored(g, ctx.format).to(ctx.dtype), None, None, None

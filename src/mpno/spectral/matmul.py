@@ -23,8 +23,10 @@ from mpno.spectral.modes import KeptModes
 Direction = Literal["forward", "inverse"]
 
 
-def matmul_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) -> Float[Tensor, "b two *modes c"]:
-    """Fourier coefficients of the kept modes, scaled by 1/n, as (batch, 2, *kept.counts, channels)."""
+def matmul_forward(
+    x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str, *, gain: float = 1.0
+) -> Float[Tensor, "b two *modes c"]:
+    """Fourier coefficients of the kept modes, scaled by gain/n, as (batch, 2, *kept.counts, channels)."""
     batch, *grid, channels = x.shape
     x = hold(x, format)
     tail = channels
@@ -32,11 +34,15 @@ def matmul_forward(x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str) 
         matrix = _matrix(kept, axis, "forward", format, x.device)
         x = hold(matrix @ x.reshape(batch * math.prod(grid[:axis]), matrix.shape[1], tail), format)
         tail *= kept.counts[axis]
+    x = x if gain == 1 else hold(x * gain, format)
     return x.reshape(batch, 2, *kept.counts, channels)
 
 
-def matmul_inverse(s: Float[Tensor, "b two *modes c"], kept: KeptModes, format: str) -> Float[Tensor, "b *grid c"]:
-    """The real field whose kept coefficients are `s`, all others zero. Inverse of :func:`matmul_forward`."""
+def matmul_inverse(s: Float[Tensor, "b two ... c"], kept: KeptModes, format: str) -> Float[Tensor, "b *grid c"]:
+    """The real field whose kept coefficients are `s`, all others zero. Inverse of :func:`matmul_forward`.
+
+    The axes of kept modes may also come as one.
+    """
     batch, channels = s.shape[0], s.shape[-1]
     s = hold(s, format)
     for axis in range(len(kept.grid)):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mpno.specs import MpnoError
+from mpno.specs.names import WeightLayout
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class KeptModes:
     Attributes:
         grid: points along each axis.
         counts: frequencies kept along each axis.
-        starts: where each axis' kept frequencies begin in a weight made for `modes`.
+        starts: where each axis' kept frequencies begin among those that a weight made for `modes` stores.
     """
 
     grid: tuple[int, ...]
@@ -37,21 +38,30 @@ class KeptModes:
         return range(-(count // 2), count // 2 + count % 2)
 
 
-def weight_modes(modes: tuple[int, ...]) -> tuple[int, ...]:
-    """Frequencies stored along each axis for `modes` kept: all but half of the last, which is redundant."""
+def weight_modes(modes: tuple[int, ...], layout: WeightLayout = "joint") -> tuple[int, ...]:
+    """Frequencies stored along each axis for `modes` kept: all but half of the last, which is redundant.
+
+    ``joint`` stores m frequencies per axis and m // 2 + 1 on the last, as the public library does today.
+    ``corners`` stores m // 2 of either sign and m // 2 on the last, as the authors' library did.
+    """
+    if layout == "corners":
+        return (*(2 * (m // 2) for m in modes[:-1]), modes[-1] // 2)
     return (*modes[:-1], modes[-1] // 2 + 1)
 
 
-def kept_modes(grid: tuple[int, ...], modes: tuple[int, ...]) -> KeptModes:
-    """Keep as many of `modes` as `grid` resolves.
+def kept_modes(grid: tuple[int, ...], modes: tuple[int, ...], layout: WeightLayout = "joint") -> KeptModes:
+    """Keep as many of `modes` as `grid` resolves and `layout` stores.
 
     Raises:
-        MpnoError: grid and modes have different numbers of axes.
+        MpnoError: grid and modes have different numbers of axes, or corners of no mode at all.
     """
     if len(grid) != len(modes):
         raise MpnoError(f"input has {len(grid)} grid axes {grid}, modes {modes} want {len(modes)}; pass one per axis")
-    stored = weight_modes(modes)
+    stored = weight_modes(modes, layout)
+    if min(stored) < 1:
+        raise MpnoError(f"modes {modes} leave layout {layout} an axis without frequencies; use at least 2 per axis")
     resolved = (*grid[:-1], grid[-1] // 2 + 1)
     counts = tuple(min(size, keep) for size, keep in zip(resolved, stored, strict=True))
-    starts = tuple((keep - count) // 2 for keep, count in zip(stored[:-1], counts[:-1], strict=True))
+    # Frequency 0 stands at keep // 2 in the weight and at count // 2 here.
+    starts = tuple(keep // 2 - count // 2 for keep, count in zip(stored[:-1], counts[:-1], strict=True))
     return KeptModes(grid, counts, (*starts, 0))

@@ -13,9 +13,12 @@ from mpno.training.losses import relative_h1, relative_l2
 
 
 def build_model(spec: RunSpec, in_channels: int, out_channels: int) -> nn.Module:
-    """The model of `spec`, initialised from its seed alone: arms that share a seed share initial weights."""
+    """The model of `spec`, initialised from its seed alone: arms that share a seed share initial weights.
+
+    Where the precision is a schedule, it starts in the first phase.
+    """
     torch.manual_seed(spec.seed)
-    return FNO(in_channels, out_channels, spec.model, precision=spec.precision, transform=spec.transform)
+    return FNO(in_channels, out_channels, spec.model, precision=spec.precision.at(0.0), transform=spec.transform)
 
 
 def build_optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mpno.numerics import set_precision
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.training.build import build_model
 from mpno.training.data import load_samples
@@ -47,4 +48,6 @@ def evaluate_run(run: Path, *, data: Path, resolution: int) -> dict[str, Any]:
     samples = load_samples(wanted, data, device)
     model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
     model.load_state_dict(weights)
+    if spec.precision.setting == "schedule":
+        set_precision(model, spec.precision.at(1.0))
     return {"id": spec.id, "resolution": resolution, **evaluate(model, samples)[str(resolution)]}

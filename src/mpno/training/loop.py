@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mpno.numerics import set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
@@ -20,9 +21,10 @@ from mpno.training.data import Samples, load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.losses import relative_h1, relative_l2
 from mpno.training.records import write_record
+from mpno.training.techniques import PATIENCE, Updater
 
 Metrics = dict[str, dict[str, float]]
-Row = dict[str, int | float]
+Row = dict[str, int | float | str]
 
 
 @dataclass
@@ -67,40 +69,42 @@ def train_run(
 
 
 def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Outcome:
-    """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired."""
+    """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired.
+
+    A precision schedule switches between epochs. A loss that is not finite ends the training; under loss
+    scaling it is an update skipped, and the training ends when none has been made for a while.
+    """
     device = samples.x.device
     model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
     order = torch.Generator().manual_seed(spec.seed)
-    steps_per_epoch = math.ceil(len(samples.x) / spec.training.batch_size)
+    batches = math.ceil(len(samples.x) / spec.training.batch_size)
     optimizer = build_optimizer(spec, model)
-    scheduler = build_scheduler(spec, optimizer, steps_per_epoch)
+    scheduler = build_scheduler(spec, optimizer, math.ceil(batches / (spec.training.delayed_updates or 1)))
+    updater = Updater(optimizer, scheduler, spec.training)
     loss_of = build_loss(spec, samples.periodic)
     outcome = Outcome(model)
     started, step = time.perf_counter(), 0
     bar = tqdm(range(1, spec.training.epochs + 1), desc=spec.id, disable=None if progress is None else not progress)
+    setting = spec.precision.at(0.0)
     for epoch in bar:
-        model.train()
-        total = 0.0
-        for x, y in _batches(samples, order, spec.training.batch_size):
-            step += 1
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(model(x), y)
-            value = loss.item()
-            if not math.isfinite(value):
-                return _diverge(outcome, bar, Divergence(epoch, step, first_not_finite(model, x)))
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            total += value
+        if spec.precision.phase(epoch, spec.training.epochs) != setting:
+            setting = spec.precision.phase(epoch, spec.training.epochs)
+            set_precision(model, setting)
+        skipped = updater.skipped
+        loss, steps, origin = _train_epoch(model, _batches(samples, order, spec.training.batch_size), loss_of, updater)
+        step += steps
+        if origin:
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin))
         errors = evaluate(model, samples)
-        row: Row = {"epoch": epoch, "step": step, "train_loss": total / len(samples.x)}
-        row |= {"lr": float(optimizer.param_groups[0]["lr"]), "seconds": time.perf_counter() - started}
-        row |= {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
-        if not all(math.isfinite(value) for value in row.values()):
-            return _diverge(outcome, bar, Divergence(epoch, step, "evaluation: the test error is not finite"))
+        test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
+        if not all(map(math.isfinite, test.values())):
+            return _diverge(outcome, bar, Divergence(epoch, step, *_in_evaluation(model, samples)))
+        row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
+        row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
+        row |= {"seconds": time.perf_counter() - started, **test}
         outcome.metrics = errors
         outcome.history.append(row)
-        _say(bar, "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+        _say(bar, "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
     bar.close()
     return outcome
 
@@ -118,6 +122,46 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 64) -> Metric
     return metrics
 
 
+def _train_epoch(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    updater: Updater,
+) -> tuple[float, int, tuple[str, str] | None]:
+    """Train on every batch once: mean loss per sample, steps made, and what was not finite if that ended it."""
+    model.train()
+    total, seen, step = 0.0, 0, 0
+    for x, y in batches:
+        step += 1
+        loss = loss_of(model(x), y)
+        value = loss.item()
+        finite = math.isfinite(value)
+        if not finite and not updater.scales_loss:
+            return math.nan, step, first_not_finite(model, x)
+        updater.backward(loss)
+        if updater.gave_up:
+            return math.nan, step, _after_skips(model, x, finite)
+        if finite:
+            total, seen = total + value, seen + len(x)
+    updater.update()
+    return total / seen if seen else math.nan, step, None
+
+
+def _after_skips(model: nn.Module, x: Tensor, finite: bool) -> tuple[str, str]:
+    if finite:
+        return f"gradient, in {PATIENCE} updates in a row whatever the loss was scaled by", ""
+    return first_not_finite(model, x)
+
+
+def _in_evaluation(model: nn.Module, samples: Samples, batch_size: int = 64) -> tuple[str, str]:
+    for grid, (x, _) in samples.tests.items():
+        for part in x.split(batch_size):
+            where, operation = first_not_finite(model, part)
+            if where != "loss":
+                return f"evaluation on {grid} points along an axis: {where}", operation
+    return "evaluation: the test error", ""
+
+
 def _batches(samples: Samples, order: torch.Generator, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     shuffled = torch.randperm(len(samples.x), generator=order).to(samples.x.device)
     for index in shuffled.split(size):
@@ -126,9 +170,13 @@ def _batches(samples: Samples, order: torch.Generator, size: int) -> Iterator[tu
 
 def _diverge(outcome: Outcome, bar: tqdm, where: Divergence) -> Outcome:
     outcome.metrics, outcome.diverged = None, where
-    _say(bar, f"diverged at epoch {where.epoch}, step {where.step}: {where.where}")
+    _say(bar, str(where))
     bar.close()
     return outcome
+
+
+def _short(value: int | float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _say(bar: tqdm, line: str) -> None:

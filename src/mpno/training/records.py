@@ -73,8 +73,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "mpno": mpno.__version__, "platform": sys.platform, **packages}
 
 
-def _csv(rows: list[dict[str, int | float]], spec: RunSpec) -> str:
-    names = ["epoch", "step", "train_loss", "lr", "seconds"]
+def _csv(rows: list[dict[str, int | float | str]], spec: RunSpec) -> str:
+    names = ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds"]
     names += [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in ("l2", "h1")]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")

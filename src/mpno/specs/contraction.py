@@ -1,0 +1,46 @@
+"""How a spectral weight is stored and contracted, as a frozen spec."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
+
+from mpno.specs.names import ContractionOption, Factorization, PathStrategy, WeightLayout
+
+Rank = PositiveInt | PositiveFloat | tuple[PositiveInt, ...]
+
+
+class ContractionSpec(BaseModel):
+    """Factorisation and layout of a spectral weight, and the way it is multiplied with the spectrum.
+
+    Attributes:
+        factorization: ``dense``, or the decomposition whose factors are learned.
+        rank: a fraction of the dense weight's parameters (a float), the rank itself (an integer), or one rank
+            per axis (Tucker: input, output, modes) or per bond (TT: both unit ends included). None for dense.
+        layout: ``joint``, one tensor over all stored modes, or ``corners``, one tensor with its own factors
+            for each combination of signs of the axes before the last.
+        option: ``A`` everything viewed as real in one einsum, ``B`` as real pair by pair, ``C`` as real only
+            where indices are summed, complex where a step is a product without a sum.
+        path: which order of pairs: least ``flops``, least ``memory``, or opt_einsum's ``default``.
+        cached: whether a path found once serves all later calls of the same shapes.
+
+    Source: paper, section 4.2 and Appendix B.12.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factorization: Factorization = "dense"
+    rank: Rank | None = None
+    layout: WeightLayout = "joint"
+    option: ContractionOption = "C"
+    path: PathStrategy = "memory"
+    cached: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ContractionSpec:
+        if (self.factorization == "dense") != (self.rank is None):
+            raise ValueError(
+                f"rank {self.rank} does not go with factorization {self.factorization}: only dense has none"
+            )
+        if self.factorization == "cp" and isinstance(self.rank, tuple):
+            raise ValueError(f"rank {self.rank} is one too many for cp: give one integer or a fraction")
+        return self
