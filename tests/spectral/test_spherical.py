@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mpno import MpnoError
+from mpno.numerics import RangeMonitor
 from mpno.specs import PrecisionSetting, get_format
 from mpno.spectral.sht import SphericalGrid, SphericalTransform, sht_forward, truncate
 from mpno.spectral.spherical import SphericalConv
@@ -30,7 +31,7 @@ def dense_conv(x: Tensor, weight: Tensor, bias: Tensor, modes: tuple[int, int], 
     degrees = min(modes[0], nlat if grid == "legendre-gauss" else (nlat + 1) // 2)
     analysis, synthesis = dense(nlat, nlon, degrees, min(modes[1], degrees, (nlon + 1) // 2), grid)
     s = torch.einsum("lmkj,bikj->bilm", analysis, x.to(torch.complex128))
-    s = torch.einsum("bilm,lio->bolm", s, torch.view_as_complex(weight.double())[:degrees])
+    s = torch.einsum("bilm,lio->bolm", s, torch.complex(*weight.double().unbind(2))[:degrees])
     return torch.einsum("lmkj,bolm->bokj", synthesis, s).real + bias.double()[:, None, None]
 
 
@@ -52,14 +53,14 @@ def relative(got: Tensor | None, want: Tensor | None) -> float:
 def tolerance(setting: PrecisionSetting, points: tuple[int, int]) -> float:
     """Of the error in the norm of the result: sixteen stored values on the way, and sums accumulated in fp32.
 
-    Seven in either transform as in test_sht.py, the stabilised input, and the result of the contraction (its operands
-    are stored already, and the weights' rounding replaces that of one table).
+    At most six in either transform as in test_sht.py, the stabilised input, the weights, and in the contraction the
+    products of parts and their sums.
     """
     low = max(get_format(name).unit_roundoff for name in (setting.forward, setting.contraction, setting.inverse))
     return 16 * low + 2 * sum(points) * get_format("fp32").unit_roundoff
 
 
-SETTINGS = ["full", "full+tanh", "half", "half+none", "half-bf16+none", "half-e5m4+none"]
+SETTINGS = ["full", "full+tanh", "half", "half+none", "half+pre_scale", "half-bf16+none", "half-e5m4+none"]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
@@ -114,7 +115,7 @@ def test_real_weights_commute_with_every_rotation(grid: SphericalGrid) -> None:
     """A Legendre polynomial about any axis is an eigenfunction, with the weight of its degree (Funk and Hecke)."""
     conv = make((7, 7), grid=grid, bias=False)
     with torch.no_grad():
-        conv.weight[..., 1] = 0.0
+        conv.weight[:, :, 1] = 0.0
     theta, _ = colatitudes(14, grid)
     phi = 2 * np.pi * np.arange(28) / 28
     directions = np.stack(
@@ -124,7 +125,7 @@ def test_real_weights_commute_with_every_rotation(grid: SphericalGrid) -> None:
         unit = np.eye(7)[degree]
         zonal = torch.from_numpy(np.polynomial.legendre.legval(np.tensordot(axis, directions, 1), unit)).float()
         x = torch.tensor([1.0, -2.0, 0.5])[:, None, None] * zonal
-        want = torch.einsum("ihw,io->ohw", x, conv.weight[degree, ..., 0])
+        want = torch.einsum("ihw,io->ohw", x, conv.weight[degree, :, 0])
         assert relative(conv(x[None])[0], want) <= tolerance(conv.precision, (14, 28))
 
 
@@ -189,6 +190,16 @@ def test_the_backward_saves_the_truncated_spectrum_and_what_tanh_needs(
     assert saved(3) - saved(1) == 2 * 4 * (spectrum + field)
 
 
+def test_the_range_monitor_sees_circles_of_latitude() -> None:
+    """A field of 3 has that mean on every circle: unscaled, 64 times 3 of 65,504; pre-scaled by the points, less."""
+    for stabiliser, divisor in (("none", 1), ("pre_scale", 32 * 64)):
+        conv = make(precision=f"half+{stabiliser}")
+        with RangeMonitor(conv) as monitor:
+            conv(torch.full((1, 3, 32, 64), 3.0))
+        (seen,) = monitor.report().layers
+        assert seen.points == 64 and seen.ratio == pytest.approx(192 / 65504 / divisor)
+
+
 def test_half_is_stored_in_half_on_the_cuda_route() -> None:
     for transform in TRANSFORMS:
         with torch.device("meta"):
@@ -248,7 +259,7 @@ def test_the_neuraloperator_library_agrees() -> None:
     # Its second number counts orders of both signs; it keeps half of them.
     peer = layers.SphericalConv(3, 2, (6, 12), factorization=None)
     conv = make()
-    weight = torch.view_as_real(peer.weight.to_tensor().detach()).permute(2, 0, 1, 3)
+    weight = torch.view_as_real(peer.weight.to_tensor().detach()).permute(2, 0, 3, 1)
     conv.load_state_dict({"weight": weight, "bias": peer.bias.detach().flatten()})
     x = torch.randn(2, 3, 16, 32)
     assert relative(conv(x), peer(x)) <= tolerance(conv.precision, (16, 32))
@@ -264,7 +275,7 @@ def test_the_torch_harmonics_layer_agrees(grid: SphericalGrid) -> None:
         warnings.simplefilter("ignore")  # it tells of a default that changed
         peer = SpectralConvS2(points, points, 3, 2, grid_in=grid, grid_out=grid)
     conv = make((degrees, degrees), grid=grid, bias=False)
-    weight = torch.view_as_real(peer.weight.detach()[0]).permute(2, 0, 1, 3)
+    weight = torch.view_as_real(peer.weight.detach()[0]).permute(2, 0, 3, 1)
     conv.load_state_dict({"weight": weight})
     x = torch.randn(2, 3, 16, 32)
     assert relative(conv(x), peer(x)) <= tolerance(conv.precision, (16, 32))

@@ -13,6 +13,7 @@ for every degree l the orders 0 ... l, those below zero following from the field
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
@@ -83,6 +84,8 @@ def sht_forward(
     fourier: str = "fp32",
     legendre: str = "fp32",
     transform: SphericalTransform = "sht",
+    gain: float = 1.0,
+    watch: Callable[[Tensor], None] | None = None,
 ) -> Float[Tensor, "b two degrees orders c"]:
     """Coefficients of the kept harmonics, s = integral of x · conj(Y) over the unit sphere.
 
@@ -93,6 +96,9 @@ def sht_forward(
             and can overflow as on a GPU.
         legendre: format of the step along latitudes; products are accumulated in fp32.
         transform: see :data:`SphericalTransform`.
+        gain: factor of all coefficients, applied together with the Fourier step's 1/nlon.
+        watch: called with the Fourier coefficients of every circle of latitude, gain/nlon times the unscaled ones,
+            which are what can overflow.
 
     Returns:
         (batch, 2, degrees, orders, channels): real parts, then imaginary parts; zero where the order exceeds the
@@ -105,7 +111,9 @@ def sht_forward(
     Source: Schaeffer, "Efficient spherical harmonic transforms aimed at pseudospectral numerical simulations", 2013.
     """
     with no_autocast(x.device):
-        s = _analyse_longitudes(x, kept, fourier, transform)
+        s = _analyse_longitudes(x, kept, fourier, transform, gain)
+        if watch is not None:
+            watch(s)
         table = _table(kept, "forward", legendre, x.device)
         s = hold(table @ hold(s, legendre), legendre)
         return s.reshape(kept.orders, kept.degrees, x.shape[0], 2, x.shape[-1]).permute(2, 3, 1, 0, 4)
@@ -138,14 +146,14 @@ def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _analyse_longitudes(x: Tensor, kept: Truncation, format: str, transform: SphericalTransform) -> Tensor:
+def _analyse_longitudes(x: Tensor, kept: Truncation, format: str, transform: SphericalTransform, gain: float) -> Tensor:
     """Fourier coefficients of every circle of latitude, as (orders, lat, batch · 2 · channels)."""
     circles = x.flatten(0, 1)
     if transform == "matmul":
-        s = matmul_forward(circles, kept.longitudes, format).permute(2, 0, 1, 3)
+        s = matmul_forward(circles, kept.longitudes, format, gain=gain).permute(2, 0, 1, 3)
     else:
         _check_native(kept.nlon, format, x.device)
-        s = torch.view_as_real(fft_forward(circles, kept.longitudes, format)).permute(1, 0, 3, 2)
+        s = torch.view_as_real(fft_forward(circles, kept.longitudes, format, gain=gain)).permute(1, 0, 3, 2)
     return s.unflatten(1, x.shape[:2]).transpose(1, 2).flatten(2)
 
 
@@ -155,10 +163,7 @@ def _synthesise_longitudes(s: Tensor, kept: Truncation, format: str, transform: 
         x = matmul_inverse(s.permute(2, 1, 3, 0, 4).flatten(0, 1), kept.longitudes, format)
     else:
         _check_native(kept.nlon, format, s.device)
-        # A transform to reals wants a real constant term; not every library ignores the imaginary part.
-        real = s.new_ones(kept.orders, 1, 1, 2, 1)
-        real[0, ..., 1, :] = 0.0
-        pairs = (s * real).permute(2, 1, 0, 4, 3).flatten(0, 1)
+        pairs = s.permute(2, 1, 0, 4, 3).flatten(0, 1)
         x = fft_inverse(as_complex(pairs), kept.longitudes, format)
     return x.unflatten(0, (s.shape[2], kept.nlat))
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import add, hold, stabilise
+from mpno.numerics import add, cheap, hold, observe, stabilise, undo_factor
 from mpno.specs import MpnoError, PrecisionSetting, allowed
+from mpno.spectral.conv import _products
 from mpno.spectral.sht import SphericalGrid, SphericalTransform, no_autocast, sht_forward, sht_inverse, truncate
 
 
@@ -34,7 +35,8 @@ class SphericalConv(nn.Module):
             than (batch, channels, lat, lon).
 
     Attributes:
-        weight: real fp32 pairs, (degrees, in_channels, out_channels, 2): one matrix per degree.
+        weight: real fp32 pairs, (degrees, in_channels, 2, out_channels): per degree the real part of a matrix beside
+            its imaginary part, as in :class:`SpectralConv`.
         bias: (out_channels,) or None.
 
     Real weights commute with every rotation. An imaginary part turns harmonics about the axis by a quarter of
@@ -78,7 +80,7 @@ class SphericalConv(nn.Module):
         self.set_precision(precision)
         std = math.sqrt(2 / (in_channels + out_channels))
         # A complex number of standard deviation std has parts of std / sqrt(2).
-        self.weight = nn.Parameter(torch.randn(modes[0], in_channels, out_channels, 2) * (std / math.sqrt(2)))
+        self.weight = nn.Parameter(torch.randn(modes[0], in_channels, 2, out_channels) * (std / math.sqrt(2)))
         self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
 
     def set_precision(self, setting: PrecisionSetting | str) -> None:
@@ -99,20 +101,25 @@ class SphericalConv(nn.Module):
     def _convolve(self, x: Float[Tensor, "b lat lon i"]) -> Float[Tensor, "b lat lon o"]:
         p = self.precision
         kept = truncate(x.shape[1], x.shape[2], self.modes, self.grid)
-        x = stabilise(x, p.stabiliser, p.forward)
-        s = sht_forward(x, kept, fourier=p.forward, legendre=self.legendre or p.forward, transform=self.transform)
-        # (b, 2, degrees, orders, i) -> (degrees, orders · b, 2i): one matrix per degree, real part before imaginary.
-        s = self._contract(s.permute(2, 3, 0, 1, 4).flatten(3).flatten(1, 2), kept.degrees)
-        s = s.unflatten(2, (2, self.out_channels)).unflatten(1, (kept.orders, x.shape[0])).permute(2, 3, 0, 1, 4)
-        y = sht_inverse(s, kept, fourier=p.inverse, legendre=self.legendre or p.inverse, transform=self.transform)
+        gain = undo_factor(p.stabiliser, kept.nlat * kept.nlon)
+        x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
+        legendre = self.legendre
+        s = sht_forward(
+            x,
+            kept,
+            fourier=p.forward,
+            legendre=legendre or p.forward,
+            transform=self.transform,
+            gain=gain,
+            # The pass that can overflow runs over one circle of latitude, so that is its number of points.
+            watch=lambda circles: observe(self, "circles", circles if gain == 1 else circles / gain, kept.nlon),
+        )
+        # (b, 2, degrees, orders, i) -> (degrees, 2, orders · b, i): one matrix per degree.
+        s = s.permute(2, 1, 3, 0, 4).flatten(2, 3)
+        s = _products(s, self.weight[: kept.degrees].flatten(-2), p.contraction, p.weights)
+        s = s.unflatten(2, (kept.orders, x.shape[0])).permute(3, 1, 0, 2, 4)
+        y = sht_inverse(s, kept, fourier=p.inverse, legendre=legendre or p.inverse, transform=self.transform)
         return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
-
-    def _contract(self, s: Float[Tensor, "degrees rows i2"], degrees: int) -> Float[Tensor, "degrees rows o2"]:
-        """Multiply each degree by its complex matrix, written as a real one: [re im] @ [[wr, wi], [-wi, wr]]."""
-        real, imag = self.weight[:degrees].unbind(-1)
-        block = torch.cat([torch.cat([real, imag], -1), torch.cat([-imag, real], -1)], -2)
-        format = self.precision.contraction
-        return hold(hold(s, format) @ hold(block, format), format)
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, modes={self.modes}"
