@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -53,7 +54,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -81,10 +82,8 @@ class Handler(BaseHTTPRequestHandler):
         if page.length:
             self.send_header("Content-Length", str(len(page.body) - start))
         self.end_headers()
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._send(page, page.body[start:])
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def _send(self, page: Page, body: bytes) -> None:
         rest = body if page.cut is None else body[: page.cut]

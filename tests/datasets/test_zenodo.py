@@ -38,7 +38,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("MPNO_ZENODO", served.base)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, "127.0.0.1")
     monkeypatch.setattr(download, "PATIENCE", Patience(connect=2, silence=0.3, rate=2e5, wait=0.01, tries=4))
     yield served
     served.ended.set()
@@ -105,11 +106,24 @@ def test_a_file_changed_after_its_check_is_present_until_it_is_checked_again(ser
     kept(cache).write_bytes(BODY[::-1])
     assert zenodo.state("darcy", cache, 64) == "present"
     assert f"{kept(cache)}: has md5 {md5(BODY[::-1])}, expected {md5(BODY)}; delete it" in refused(cache)
+    with pytest.raises(MpnoError, match="has md5"):
+        zenodo.check("darcy", cache)
     kept(cache).write_bytes(BODY)
     assert zenodo.state("darcy", cache, 64) == "present"
-    get(cache)
-    assert zenodo.state("darcy", cache, 64) == "unpinned"
+    assert zenodo.check("darcy", cache) == zenodo.state("darcy", cache, 64) == "unpinned"
+    assert get(cache) == BODY
     assert len(server.contents()) == 1
+
+
+def test_a_check_reads_the_bytes(server: Server, cache: Path) -> None:
+    server.hold(DARCY, NAME, BODY)
+    get(cache)
+    times = kept(cache).stat()
+    kept(cache).write_bytes(BODY[::-1])
+    os.utime(kept(cache), ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert zenodo.state("darcy", cache) == "unpinned"  # what a cheap look can tell
+    with pytest.raises(MpnoError, match="has md5"):
+        zenodo.check("darcy", cache, 64)
 
 
 def test_a_file_put_there_by_hand_is_checked_against_the_record(server: Server, cache: Path) -> None:
@@ -233,6 +247,14 @@ def test_no_network(server: Server, cache: Path) -> None:
         zenodo.fetch("darcy", cache, resolutions=[64], base_url="http://127.0.0.1:9/api")
 
 
+def test_a_proxy_is_used(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.hold(DARCY, NAME, BODY)
+    server.pages = {f"http://zenodo.invalid{path}": page for path, page in server.pages.items()}
+    monkeypatch.setenv("MPNO_ZENODO", "http://zenodo.invalid/api/")
+    monkeypatch.setenv("http_proxy", server.base)
+    assert get(cache) == BODY
+
+
 def test_a_base_that_is_no_address(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPNO_ZENODO", "zenodo.org")
     assert "MPNO_ZENODO or base_url is 'zenodo.org'; expected an address" in refused(cache)
@@ -306,8 +328,12 @@ def test_the_lines_a_maintainer_commits_pin_what_was_learnt(
 
 
 def start(cache: Path) -> subprocess.Popen[bytes]:
-    code = f"from pathlib import Path; from mpno.datasets import zenodo; zenodo.fetch('darcy', Path({str(cache)!r}), resolutions=[64])"
-    return subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ), stderr=subprocess.DEVNULL)
+    code = (
+        "import sys, pathlib; from mpno.datasets import zenodo; "
+        "zenodo.fetch('darcy', pathlib.Path(sys.argv[1]), resolutions=[64])"
+    )
+    command = [sys.executable, "-c", code, str(cache)]
+    return subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.DEVNULL)
 
 
 def test_two_processes_download_once(server: Server, cache: Path) -> None:
@@ -369,6 +395,7 @@ def test_a_store_holds_the_first_pairs_as_published(server: Server, tmp_path: Pa
     )
     entries += json.loads(server.pages[f"/api/records/{DARCY}"].body)["files"]
     server.pages[f"/api/records/{DARCY}"].body = json.dumps({"files": entries}).encode()
+    (cache / "zenodo" / "unpacked" / "left by a killed process").mkdir(parents=True)
     zenodo.make_store(SPEC, tmp_path / "d.h5", cache=cache)
     for split, resolution, pairs, n in (("train", 64, train, 3), ("test", 64, test, 2), ("test", 32, fine, 2)):
         x, y = load_split(tmp_path / "d.h5", split, resolution)
@@ -381,9 +408,7 @@ def test_a_store_holds_the_first_pairs_as_published(server: Server, tmp_path: Pa
     assert not list((cache / "zenodo" / "unpacked").iterdir())
 
 
-def test_more_pairs_than_are_known_to_be_there_are_refused_before_anything_is_asked(
-    server: Server, cache: Path
-) -> None:
+def test_more_pairs_than_there_are_known_to_be_are_refused_at_once(server: Server, cache: Path) -> None:
     spec = SPEC.model_copy(update={"resolution": 128, "n_train": 5001})
     with pytest.raises(MpnoError, match="5001 train pairs asked at resolution 128; the public set has 5000"):
         zenodo.make_store(spec, cache / "d.h5", cache=cache)

@@ -49,10 +49,11 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise MpnoError(f"{path}: no such file; fetch it first") from None
     except pickle.UnpicklingError as error:
-        found = re.search(r"(?i)unsupported (global|operand|class)[^\n]*", str(error))
+        found = re.search(r"GLOBAL \S+|Unsupported (operand|class) \S+", str(error))
         why = found[0] if found else str(error).partition("\n")[0]
         raise MpnoError(
-            f"{path}: holds more than tensors ({why}); refused, nothing of it was run: save a dict of tensors x and y"
+            f"{path}: holds more than tensors ({why}); refused, nothing of it was run: fetch it again if it was cut, "
+            "else save a dict of tensors x and y"
         ) from None
     except Exception as error:  # a damaged file can make the reader fail in any way
         raise MpnoError(

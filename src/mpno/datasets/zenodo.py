@@ -55,13 +55,31 @@ def state(name: str, cache: Path, resolution: int | None = None) -> State:
     Raises:
         MpnoError: no such data set or resolution.
     """
-    wanted = files(name) if resolution is None else (registry.file_at(name, resolution),)
-    found = {digests.state(file, cache) for file in wanted}
+    found = {digests.state(file, cache) for file in _wanted(name, resolution)}
     order: tuple[State, ...] = ("present", "unpinned", "verified")
     for one in order:
         if one in found:
             return one
     return "missing"
+
+
+def check(name: str, cache: Path, resolution: int | None = None) -> State:
+    """Read the files that are there again and compare them with what they must be; needs no network.
+
+    A file whose digest is not known here stays ``present``.
+
+    Returns:
+        :func:`state`, afterwards.
+
+    Raises:
+        MpnoError: a file differs, or there is no such data set or resolution.
+    """
+    for file in _wanted(name, resolution):
+        kept, known = folder_of(file, cache) / file.name, digests.expected(file, cache)
+        if known and kept.is_file():
+            _compare(kept, known)
+            digests.note_checked(file, cache, known.md5)
+    return state(name, cache, resolution)
 
 
 def fetch(
@@ -152,7 +170,7 @@ def make_store(spec: DataSpec, out: Path, *, cache: Path, base_url: str | None =
     fetch(spec.name, cache, resolutions=[resolution for _, resolution in asked], base_url=base_url, progress=progress)
     arrays: dict[str, np.ndarray] = {}
     origin: dict[str, Any] = {"record": f"https://zenodo.org/records/{record.id}", "files": {}}
-    with _scratch(cache) as scratch:
+    with _scratch(cache, progress) as scratch:
         for file in wanted:
             known = _known(file, cache)
             origin["files"][file.name] = {"md5": known.md5, "pinned": known.pinned}
@@ -199,18 +217,22 @@ def _asked(file: File, asked: dict[tuple[SplitName, int], int]) -> list[Member]:
 
 
 @contextmanager
-def _scratch(cache: Path) -> Iterator[Path]:
+def _scratch(cache: Path, progress: bool) -> Iterator[Path]:
     """A folder for unpacked members, gone afterwards; what a killed process left is taken away first."""
     parent = cache / "zenodo" / "unpacked"
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MpnoError(f"{parent}: cannot write here ({error.strerror}); choose another cache folder") from None
-    with alone(parent):
+    with alone(parent, progress):
         for left in parent.iterdir():
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=parent) as folder:
             yield Path(folder)
+
+
+def _wanted(name: str, resolution: int | None) -> tuple[File, ...]:
+    return files(name) if resolution is None else (registry.file_at(name, resolution),)
 
 
 def _base(base_url: str | None) -> str:
