@@ -33,15 +33,14 @@ def refused(path: Path, n: int | None = None) -> str:
 def test_the_first_pairs_in_either_format_of_torch(path: Path, new: bool) -> None:
     torch.save({"x": X > 7, "y": X}, path, _use_new_zipfile_serialization=new)
     x, y = read_pairs(path, resolution=4, n=3)
-    assert x.dtype == y.dtype == np.float32
+    assert (x.dtype, y.dtype) == (np.bool_, np.float32)
     np.testing.assert_array_equal(x[:, 0], np.arange(48).reshape(3, 4, 4) > 7)
     np.testing.assert_array_equal(y[:, 0], np.arange(48).reshape(3, 4, 4))
     assert len(read_pairs(path, resolution=4).x) == 5
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.uint8])
-def test_channels_and_dtypes(path: Path, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pt_files, "CHUNK", 4 * 2 * 16 * 2)  # two samples
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.uint8])
+def test_channels_and_dtypes(path: Path, dtype: torch.dtype) -> None:
     both = torch.stack([X, X + 1], 1).to(dtype)
     torch.save({"x": both, "y": both.transpose(2, 3)}, path)
     x, y = read_pairs(path, resolution=4)
@@ -55,13 +54,14 @@ def own_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Anonymous"))
 
 
-def test_float32_is_mapped_not_copied(path: Path) -> None:
+def test_a_large_file_is_mapped_and_looked_at_in_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pt_files, "CHUNK", 2**20)
     big = torch.ones(600, 128, 128)
-    torch.save({"x": big, "y": big.clone()}, path)
+    torch.save({"x": big > 0, "y": big}, path)
     before = own_bytes()
     x, y = read_pairs(path, resolution=128)
-    assert own_bytes() - before < x.nbytes // 4
-    assert float(x.mean()) == float(y.mean()) == 1.0
+    assert own_bytes() - before < 4 * 2**20
+    assert bool(x.all()) and bool((y == 1).all())
 
 
 class Code:
@@ -106,10 +106,13 @@ def test_a_pickle_with_code_is_refused_unrun(path: Path, tmp_path: Path, raw: bo
         ({"x": X.to_sparse(), "y": X}, "x is torch.sparse_coo"),
         ({"x": X, "y": X / (X != 21)}, "y of sample 1 holds values that are not finite"),
         ({"x": X * (X != 64).log(), "y": X}, "x of sample 4 holds values that are not finite"),
-        ({"x": X, "y": X.double() * 1e38}, "y of sample 0 holds values that are not finite in float32"),
+        ({"x": X, "y": X.double() * 1e37}, "y of sample 2 holds values that are not finite in float32"),
     ],
 )
-def test_what_is_not_pairs_on_a_grid_is_refused(path: Path, saved: object, word: str) -> None:
+def test_what_is_not_pairs_on_a_grid_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, saved: object, word: str
+) -> None:
+    monkeypatch.setattr(pt_files, "CHUNK", 2 * 16 * 4)  # two samples
     torch.save(saved, path)
     assert word in refused(path)
 

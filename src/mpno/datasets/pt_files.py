@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ DTYPES = (torch.bool, torch.uint8, torch.float16, torch.bfloat16, torch.float32,
 
 
 def read_pairs(path: Path, *, resolution: int, n: int | None = None) -> Split:
-    """The first `n` pairs (all when None) of a torch archive, checked, as float32 arrays (n, channels, h, w).
+    """The first `n` pairs (all when None) of a torch archive, checked: arrays (n, channels, h, w).
 
-    Where the file holds contiguous float32 in torch's present format, the arrays are views of the file, mapped into
-    memory: they cost no memory of their own. Otherwise they are converted, a chunk at a time.
+    The arrays keep the file's dtype (bfloat16 becomes float32) and are views of it, mapped into memory: however large
+    the file, they cost no memory of their own until they are converted. Files in the format before torch 1.6 cannot
+    be mapped and are read whole.
 
     Raises:
         MpnoError: not a torch archive, one that holds more than tensors, no x or y, a dtype that is not real, a shape
@@ -39,7 +39,7 @@ def read_pairs(path: Path, *, resolution: int, n: int | None = None) -> Split:
     wanted = have["x"] if n is None else n
     if not 1 <= wanted <= have["x"]:
         raise MpnoError(f"{path}: {wanted} samples asked; allowed: 1 to {have['x']}: ask for fewer")
-    return Split(*(_float32(path, key, fields[key][:wanted]) for key in ("x", "y")))
+    return Split(*(_finite(path, key, fields[key][:wanted]) for key in ("x", "y")))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -86,30 +86,18 @@ def _field(path: Path, key: str, tensor: torch.Tensor, resolution: int) -> torch
     return tensor.detach() if len(shape) == 4 else tensor.detach()[:, None]
 
 
-def _float32(path: Path, key: str, field: torch.Tensor) -> np.ndarray:
-    """`field` in float32, every value finite."""
-    if field.dtype == torch.float32 and field.is_contiguous():
-        out = field.numpy()
-        for rows in _chunks(out.shape):
-            _check_finite(path, key, out[rows], rows.start)
-        return out
-    out = np.empty(tuple(field.shape), np.float32)
-    for rows in _chunks(out.shape):
-        out[rows] = field[rows].to(torch.float32).numpy()
-        _check_finite(path, key, out[rows], rows.start)
-    return out
-
-
-def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
-    step = max(1, CHUNK // (4 * int(np.prod(shape[1:]))))
-    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
-
-
-def _check_finite(path: Path, key: str, rows: np.ndarray, first: int) -> None:
-    finite = np.isfinite(rows).all(axis=(1, 2, 3))
-    if not finite.all():
-        bad = first + int(np.argmin(finite))
-        raise MpnoError(
-            f"{path}: {key} of sample {bad} holds values that are not finite in float32; mend the file, or ask for the "
-            f"{bad} samples before it"
-        )
+def _finite(path: Path, key: str, field: torch.Tensor) -> np.ndarray:
+    """`field` as an array, every value finite in float32; looked at a chunk at a time."""
+    values = (field.float() if field.dtype == torch.bfloat16 else field).numpy()
+    step = max(1, CHUNK // (4 * int(np.prod(values.shape[1:]))))
+    for start in range(0, len(values), step):
+        with np.errstate(over="ignore"):
+            rows = values[start : start + step].astype(np.float32, copy=False)
+        finite = np.isfinite(rows).all(axis=(1, 2, 3))
+        if not finite.all():
+            bad = start + int(np.argmin(finite))
+            raise MpnoError(
+                f"{path}: {key} of sample {bad} holds values that are not finite in float32; mend the file, or ask for "
+                f"the {bad} samples before it"
+            )
+    return values
