@@ -18,6 +18,7 @@ class Page:
     body: bytes
     codes: list[int] = field(default_factory=list)
     ranges: bool = True
+    shift: int = 0  # what is added to the beginning of a range that is asked for
     length: bool = True  # whether the answer says how long it is
     cut: int | None = None  # the connection ends after so many bytes of each answer
     stall: int | None = None  # silence after so many bytes
@@ -71,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and page.ranges else 0  # type: ignore[index]
+        start += page.shift if start else 0
         if start >= len(page.body):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(page.body)}")

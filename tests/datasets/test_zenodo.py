@@ -40,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("MPNO_ZENODO", served.base)
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(variable, "127.0.0.1")
-    monkeypatch.setattr(download, "PATIENCE", Patience(connect=2, silence=0.3, rate=2e5, wait=0.01, tries=4))
+    monkeypatch.setattr(download, "PATIENCE", Patience(connect=5, silence=5, wait=0.01, tries=4))
     yield served
     served.ended.set()
     served.shutdown()
@@ -143,6 +143,23 @@ def test_a_connection_that_is_cut_is_taken_up_where_it_ended(server: Server, cac
     assert server.contents() == [None, "bytes=130000-", "bytes=260000-"]
 
 
+def test_a_connection_that_is_cut_often_but_brings_something_each_time(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PATIENCE", Patience(connect=5, silence=5, wait=0.01, tries=2))
+    body = 4 * BODY
+    server.hold(DARCY, NAME, body, cut=download.CHUNK)
+    assert get(cache) == body
+    assert len(server.contents()) == 5
+
+
+def test_a_server_that_sends_another_range_is_read_from_the_beginning(server: Server, cache: Path) -> None:
+    page = server.hold(DARCY, NAME, BODY, shift=5, cut=200_000)
+    assert "asked for bytes from 200000, the server sent bytes 200005-299999/300000" in refused(cache)
+    page.cut = None
+    assert get(cache) == BODY
+
+
 def test_a_server_that_ignores_ranges_is_read_from_the_beginning(server: Server, cache: Path) -> None:
     page = server.hold(DARCY, NAME, BODY, ranges=False, cut=200_000)
     assert "kept and the next try goes on" in refused(cache)
@@ -163,7 +180,9 @@ def test_truncated_for_good(server: Server, cache: Path, length: bool, word: str
     message = refused(cache)
     assert f"({word}; tried 4 times)" in message
     assert f"/records/{DARCY}/files/{NAME}/content: could not download it" in message
-    assert "MPNO_ZENODO" in message and "https_proxy" in message
+    assert (
+        "MPNO_ZENODO" in message and "https_proxy" in message and f"put the file into {kept(cache).parent}" in message
+    )
     assert part(cache).stat().st_size == 100_000
     assert not kept(cache).exists()
 
@@ -217,6 +236,7 @@ def test_a_server_that_stalls_or_is_too_slow(
     held = part(cache).stat().st_size
     assert f"{held} bytes are kept" in message and held > 0
     page.stall, page.pause = None, 0.0
+    monkeypatch.setattr(download, "PATIENCE", Patience())
     assert get(cache) == BODY
     assert server.contents()[-1] == f"bytes={held}-"
 
@@ -421,7 +441,10 @@ def test_more_pairs_than_there_are_known_to_be_are_refused_at_once(server: Serve
     ("contents", "word"),
     [
         ({"other.pt": b"x"}, "darcy_train_64.pt is not in it"),
-        ({"darcy_train_64.pt": saved(1, 64, 0)[1]}, "1 to 1: ask for fewer"),
+        (
+            {"darcy_train_64.pt": saved(1, 64, 0)[1]},
+            f"{NAME}: darcy_train_64.pt: 3 samples asked; allowed: 1 to 1: ask for fewer",
+        ),
         ({"../darcy_train_64.pt": b"x"}, "leaves the folder; refused"),
     ],
 )

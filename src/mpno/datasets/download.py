@@ -97,7 +97,7 @@ class Resuming:
                 persist(lambda: self._once(url, bar), url, gained=self._have)
             except MpnoError as error:
                 kept = f"; {self._have()} bytes are kept and the next try goes on from there" if self._have() else ""
-                raise MpnoError(f"{error}{kept}") from None
+                raise MpnoError(f"{error}, or put the file into {self.part.parent}{kept}") from None
             except OSError as error:
                 raise MpnoError(
                     f"{self.part}: cannot be written ({error.strerror}); make room or choose another cache folder"
@@ -123,9 +123,7 @@ class Resuming:
             room(self.part.parent, total - start if total else 0, self.part.name)
             bar.reset(total)
             bar.update(start)
-            with self.part.open("r+b" if start else "wb") as file:
-                file.truncate(start)
-                file.seek(start)
+            with self.part.open("ab" if start else "wb") as file:
                 for block in blocks(response):
                     file.write(block)
                     bar.update(len(block))
@@ -243,7 +241,7 @@ def blocks(response: requests.Response) -> Iterator[bytes]:
             count += len(block)
             if (span := time.monotonic() - since) > PATIENCE.silence:
                 if count < PATIENCE.rate * span:
-                    raise Cut(f"the server sent {count} bytes in {span:.0f} s")
+                    raise Cut(f"the server sent {count} bytes in {span:.1f} s")
                 since, count = time.monotonic(), 0
     except (HTTPError, OSError) as error:
         raise Cut(_reason(error)) from None

@@ -64,7 +64,7 @@ def _write(archive: Path, folder: Path, wanted: Wanted, limit: int, progress: bo
         if total > limit or count >= MEMBERS:
             raise MpnoError(
                 f"{archive}: {name} brings it to {total} bytes in {count + 1} members; allowed: {limit} bytes in "
-                f"{MEMBERS}; it is not the archive of the data set: delete it and fetch again"
+                f"{MEMBERS} members; it is not the archive of the data set: delete it and fetch again"
             )
         where = wanted(PurePosixPath(name)) if is_file else None
         if where is None:
@@ -118,7 +118,7 @@ def _filtered(archive: Path, name: str) -> Iterator[None]:
     try:
         yield
     except tarfile.FilterError as error:
-        raise _refusal(archive, name, str(error)) from None
+        raise _refusal(archive, name, str(error).removeprefix(f"{name!r} ")) from None
 
 
 def _judge(archive: Path, name: str) -> None:

@@ -207,7 +207,10 @@ def _pairs(
         if member.sha256 and (found := pooch.file_hash(str(path), alg="sha256")) != member.sha256:
             raise MpnoError(f"{archive}: {member.name} has sha256 {found}, expected {member.sha256}; report it")
         count = asked[member.split, member.resolution]
-        x, y = read_pairs(path, resolution=member.resolution, n=count)
+        try:
+            x, y = read_pairs(path, resolution=member.resolution, n=count)
+        except MpnoError as error:  # the unpacked file will be gone when this is read
+            raise MpnoError(str(error).replace(str(path), f"{archive}: {member.name}")) from None
         arrays |= {f"{member.split}/{member.resolution}/{kind}": value for kind, value in (("x", x), ("y", y))}
     return arrays
 
