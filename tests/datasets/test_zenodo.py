@@ -86,6 +86,7 @@ def test_a_file_without_a_pin_is_learnt_checked_once_and_shown_as_unpinned(serve
     assert zenodo.state("darcy", cache, 64) == zenodo.state("darcy", cache) == "missing"
     assert get(cache) == BODY
     assert zenodo.state("darcy", cache, 64) == zenodo.state("darcy", cache) == "unpinned"
+    assert zenodo.state("darcy", cache, 128) == zenodo.state("darcy", cache, 100) == "missing"
     asked = len(server.asked)
     assert get(cache) == BODY
     assert len(server.asked) == asked == 2
@@ -500,7 +501,7 @@ def test_cars_are_fetched_unpacked_and_listed(
     assert {path.name for path in folder.iterdir()} == {"data", "train.txt", "test.txt", ".unpacked-from"}
     (folder / "kept").touch()
     assert zenodo.fetch_cars(cache) == folder and (folder / "kept").exists()
-    assert zenodo.state("car", cache) == "verified"
+    assert zenodo.state("car", cache) == zenodo.state("car", cache, 32) == "verified"
 
 
 @pytest.mark.parametrize(

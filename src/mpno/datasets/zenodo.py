@@ -49,11 +49,11 @@ def state(name: str, cache: Path, resolution: int | None = None) -> State:
     said on first contact. ``present``: not checked, or changed since. ``missing``: not there.
 
     Args:
-        resolution: the file of this resolution; when None, the least of the files that are there, ``missing`` when
-            none is.
+        resolution: the file of this resolution, ``missing`` where the record has none; when None, the least of the
+            files that are there, ``missing`` when none is.
 
     Raises:
-        MpnoError: no such data set or resolution.
+        MpnoError: `name` has no public record.
     """
     found = {digests.state(file, cache) for file in _wanted(name, resolution)}
     order: tuple[State, ...] = ("present", "unpinned", "verified")
@@ -72,7 +72,7 @@ def check(name: str, cache: Path, resolution: int | None = None) -> State:
         :func:`state`, afterwards.
 
     Raises:
-        MpnoError: a file differs, or there is no such data set or resolution.
+        MpnoError: a file differs, or `name` has no public record.
     """
     for file in _wanted(name, resolution):
         kept, known = folder_of(file, cache) / file.name, digests.expected(file, cache)
@@ -235,7 +235,12 @@ def _scratch(cache: Path, progress: bool) -> Iterator[Path]:
 
 
 def _wanted(name: str, resolution: int | None) -> tuple[File, ...]:
-    return files(name) if resolution is None else (registry.file_at(name, resolution),)
+    """The files that hold a resolution; bodies are meshes, and hold every one."""
+    return tuple(
+        file
+        for file in files(name)
+        if resolution is None or not file.members or resolution in [member.resolution for member in file.members]
+    )
 
 
 def _base(base_url: str | None) -> str:
