@@ -56,14 +56,16 @@ def test_what_is_written_is_read(toy: Path) -> None:
 def test_layout(toy: Path) -> None:
     with h5py.File(toy) as file:
         kept = array_of(file, "train/8/x")
-        assert (kept.dtype, kept.chunks, kept.compression) == (np.dtype("<f4"), (1, 1, 8, 8), "gzip")
-        assert kept.attrs["description"] == "an input"
+        assert (kept.dtype, kept.chunks, kept.compression) == (np.dtype("<f4"), (64, 1, 8, 8), None)
+        assert kept.fletcher32
+        assert (kept.attrs["description"], list(kept.attrs["units"])) == ("an input", ["m"])
+        assert array_of(file, "test/16/x").chunks == (16, 1, 16, 16)
 
 
 def test_attributes(toy: Path) -> None:
     attrs = read_attrs(toy)
     assert {key: attrs[key] for key in ATTRS} == ATTRS
-    assert attrs["format_version"] == 1
+    assert (attrs["format_version"], attrs["axes"], attrs["periodic"]) == (2, ["y", "x"], False)
     assert attrs["created_by"].startswith("mpno")
 
 
@@ -75,7 +77,8 @@ def test_no_seed_is_none(tmp_path: Path) -> None:
 def test_digest_is_the_stated_hash(toy: Path) -> None:
     total = hashlib.sha256()
     for key, array in sorted(toy_arrays().items()):
-        total.update(f"{key}:{array.shape}:<f4;".encode() + array.astype("<f4").tobytes())
+        part = hashlib.sha256(array.astype("<f4").tobytes()).hexdigest()
+        total.update(f"{key}:{array.shape}:<f4:{part};".encode())
     assert verify(toy) == read_attrs(toy)["digest"] == total.hexdigest()
 
 
@@ -91,7 +94,7 @@ def test_equal_data_have_equal_digests_and_other_data_have_not(toy: Path, tmp_pa
 def test_changed_values_do_not_verify(toy: Path) -> None:
     with h5py.File(toy, "r+") as file:
         array_of(file, "test/8/y")[0, 0, 0, 0] = 99.0
-    with pytest.raises(MpnoError, match="digest is"):
+    with pytest.raises(MpnoError, match="sha256 of test/8/y is"):
         verify(toy)
 
 
@@ -147,8 +150,8 @@ def test_values_that_are_not_finite_are_not_read(toy: Path) -> None:
 
 def test_other_format_version(toy: Path) -> None:
     with h5py.File(toy, "r+") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(MpnoError, match="format_version is 2, this version reads 1"):
+        file.attrs["format_version"] = 3
+    with pytest.raises(MpnoError, match="format_version is 3, this version reads 2; update mpno"):
         load_split(toy, "train", 8)
 
 
