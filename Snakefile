@@ -11,8 +11,17 @@ own_interpreter_first()
 
 HERE = Path(os.path.relpath(workflow.basedir))
 
+
+
+def stock():
+    """What lies here already; loaded only where a plan leaves its source open or names an imported set."""
+    from mpno.datasets.catalogue import Stock
+
+    return Stock()
+
+
 try:
-    PLAN = load_plan(config, root=HERE)
+    PLAN = load_plan(config, root=HERE, look=stock)
     OF = RuleInputs(PLAN)
 except MpnoError as error:
     print(f"mpno: {error}", file=sys.stderr)

@@ -25,6 +25,7 @@ from mpno.datasets.layout import (
 from mpno.datasets.normalise import Moments, Normaliser
 from mpno.datasets.writer import StoreWriter, write_store, writing
 from mpno.specs import MpnoError
+from mpno.specs.public import ANY
 
 __all__ = [
     "FORMAT_VERSION",
@@ -44,6 +45,10 @@ __all__ = [
     "write_store",
     "writing",
 ]
+
+
+MESHES = "meshes"
+"""The layout of bodies, which :mod:`mpno.datasets.meshes` reads."""
 
 
 class Split(NamedTuple):
@@ -160,12 +165,14 @@ def read_attrs(path: Path) -> dict[str, Any]:
 
 
 def read_pairs(path: Path) -> dict[tuple[str, int | str], int]:
-    """Count the pairs of a grid store by split and resolution, coarse grids first.
+    """Count the pairs by split and resolution, coarse grids first; bodies have no resolution but ``ANY``.
 
     Raises:
         MpnoError: as :func:`read_attrs`.
     """
     with _open(path) as file:
+        if file.attrs.get("layout") == MESHES:
+            return {(split, ANY): len(file[split]) for split in ("train", "test") if split in file}
         return {
             (split, resolution): _dataset(path, file, f"{split}/{resolution}/x").shape[0]
             for split in ("train", "test")
@@ -180,6 +187,10 @@ def verify(path: Path, *, progress: bool = False) -> str:
     Raises:
         MpnoError: the file cannot be read, or an array is not what the file's own attributes say.
     """
+    if read_attrs(path).get("layout") == MESHES:
+        from mpno.datasets.meshes import verify_bodies
+
+        return verify_bodies(path)
     parts: dict[str, tuple[tuple[int, ...], np.dtype, str]] = {}
     with _open(path) as file:
         arrays: dict[str, h5py.Dataset] = {}

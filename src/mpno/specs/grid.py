@@ -33,7 +33,7 @@ Resolution = Annotated[
 
 
 def resolution_of(grid: Iterable[int]) -> int | str:
-    """The resolution of a grid with these points per axis, as it is written: (16, 16) is 16, (60, 100) is ``60x100``."""
+    """The resolution of a grid with these points per axis: (16, 16) is 16, (60, 100) is ``60x100``."""
     points = list(grid)
     return points[0] if len(set(points)) == 1 else "x".join(map(str, points))
 

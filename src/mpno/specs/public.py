@@ -64,8 +64,8 @@ def lacking_import(name: str, pairs: Pairs, wanted: list[tuple[str, int | str, i
 def _short(pairs: Pairs, kind: str, name: str, wanted: list[tuple[str, int | str, int]], instead: str) -> str | None:
     for split, resolution, count in wanted:
         key = (split, resolution) if (split, resolution) in pairs else (split, ANY)
-        have = [str(r) for r in by_size(r for s, r in pairs if s == split)]
         if key not in pairs:
+            have = map(str, by_size(r for s, r in pairs if s == split))
             return (
                 f"{kind} {name} has {split} pairs at resolution {' and '.join(have) or 'none'}, not {resolution}; "
                 f"choose one of these{instead}"
