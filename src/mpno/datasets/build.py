@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 from mpno.specs import DataSpec, MpnoError
-from mpno.specs.names import Dataset
 from mpno.specs.sets import imported_folder
 
-GENERATORS: dict[Dataset, str] = {
+GENERATORS: dict[str, str] = {
     "darcy": "darcy",
     "navier-stokes": "navier_stokes",
     "shallow-water": "shallow_water",
@@ -48,7 +48,7 @@ def make(spec: DataSpec, out: Path, *, cache: Path, progress: bool = False) -> N
         _module(spec, GENERATORS[spec.name]).make_store(spec, out, progress=progress)
 
 
-def _module(spec: DataSpec, name: str):
+def _module(spec: DataSpec, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"mpno.datasets.{name}")
     except ModuleNotFoundError as error:

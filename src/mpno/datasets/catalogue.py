@@ -103,7 +103,9 @@ def _file(path: Path, cache: Path) -> Entry:
 
 def _downloads(cache: Path) -> Iterator[Entry]:
     zenodo = _zenodo()
-    for name in ARCHIVED if zenodo else ():
+    if zenodo is None:
+        return
+    for name in ARCHIVED:
         state = zenodo.state(name, cache)
         if state != "missing":
             record = zenodo.files(name)[0].record

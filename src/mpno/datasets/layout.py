@@ -15,9 +15,9 @@ from mpno.specs.grid import by_size, grid_of, parse_resolution
 FORMAT_VERSION = 2
 REQUIRED = ("name", "title", "source", "units_x", "units_y", "licence", "citation", "origin", "seed")
 """Root attributes a writer gives; those below, format_version, created_by and digest are added."""
-OPTIONAL: Mapping[str, Any] = {"layout": "grid", "periodic": False, "axes": (), "channels_x": (), "channels_y": ()}
-"""What else a writer may say, and what holds where it does not: whether the fields are periodic along every axis; names
-of the grid's axes and of the channels. units_x and units_y may be one text or one per channel."""
+OPTIONAL: Mapping[str, Any] = {"layout": "grid", "axes": ()}
+"""What else a writer may say, and what holds where it does not: the names of the grid's axes; besides, `periodic`,
+whether the fields are so along every axis. units_x and units_y may be one text or one per channel."""
 KEY = re.compile(r"(train|test)/([1-9]\d*(?:x[1-9]\d*){0,2})/([xy])")
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 DTYPE = np.dtype("<f4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +173,7 @@ def read_pairs(path: Path) -> dict[tuple[str, int | str], int]:
     """
     with _open(path) as file:
         if file.attrs.get("layout") == MESHES:
-            return {(split, ANY): len(file[split]) for split in ("train", "test") if split in file}
+            return {(split, ANY): len(group) for split, group in file.items() if isinstance(group, h5py.Group)}
         return {
             (split, resolution): _dataset(path, file, f"{split}/{resolution}/x").shape[0]
             for split in ("train", "test")
@@ -188,9 +189,7 @@ def verify(path: Path, *, progress: bool = False) -> str:
         MpnoError: the file cannot be read, or an array is not what the file's own attributes say.
     """
     if read_attrs(path).get("layout") == MESHES:
-        from mpno.datasets.meshes import verify_bodies
-
-        return verify_bodies(path)
+        return importlib.import_module("mpno.datasets.meshes").verify_bodies(path)
     parts: dict[str, tuple[tuple[int, ...], np.dtype, str]] = {}
     with _open(path) as file:
         arrays: dict[str, h5py.Dataset] = {}

@@ -28,6 +28,7 @@ from mpno.datasets.normalise import Moments
 from mpno.specs import MpnoError
 from mpno.specs.files import replacing
 from mpno.specs.grid import parse_resolution
+from mpno.specs.sets import SETS
 
 CHUNK_BYTES = 16 * 2**10
 """Samples smaller than this share a chunk."""
@@ -67,7 +68,7 @@ def writing(path: Path, attrs: Mapping[str, Any], descriptions: Mapping[str, str
         raise MpnoError(f"{path}: attribute {missing[0]} is missing; give all of: {', '.join(REQUIRED)}")
     try:
         with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            store = StoreWriter(path, file, {**OPTIONAL, **attrs}, descriptions)
+            store = StoreWriter(path, file, {**OPTIONAL, "periodic": _periodic(attrs), **attrs}, descriptions)
             yield store
             store.finish()
     except OSError as error:
@@ -94,16 +95,16 @@ class StoreWriter:
         name = str(self._attrs["name"])
         if not 3 <= batch.ndim <= 5 or batch.size == 0 or not fits_key(batch.shape, parse_resolution(match[2]), name):
             raise MpnoError(f"{self._path}: {key} is {batch.shape}; it must be (n, channels, *grid) of {match[2]}")
-        if key not in self._arrays:
-            self._arrays[key] = _Growing(self._file, key, batch)
-        array = self._arrays[key]
         for part in blocks(batch.shape):
-            array.append(self._converted(key, batch[part], array.count))
+            array = self._arrays.get(key)
+            values = self._converted(key, batch[part], array.count if array else 0)
+            if array is None:
+                array = self._arrays[key] = _Growing(self._file, key, values)
+            elif values.shape[1:] != (shape := array.dataset.shape[1:]):
+                raise MpnoError(f"{self._path}: {key} got a batch of {values.shape[1:]} after {shape}; give one shape")
+            array.append(values)
 
     def _converted(self, key: str, batch: np.ndarray, before: int) -> np.ndarray:
-        shape = self._arrays[key].dataset.shape
-        if batch.shape[1:] != shape[1:]:
-            raise MpnoError(f"{self._path}: {key} got a batch of {batch.shape[1:]} after {shape[1:]}; give one shape")
         if batch.dtype.kind not in "biuf":
             raise MpnoError(f"{self._path}: {key} is {batch.dtype}; allowed: real numbers")
         with np.errstate(over="ignore"):
@@ -139,7 +140,7 @@ class StoreWriter:
         axes = len(next(iter(self._arrays.values())).grid)
         root["axes"] = list(root["axes"]) or list(AXES[axes])
         for name, value in root.items():
-            self._file.attrs[name] = h5py.Empty("i8") if value is None or value == () else value
+            self._file.attrs[name] = h5py.Empty("i8") if value is None else value
 
     def _describe(self, key: str, array: _Growing) -> None:
         kind, channels = key[-1], array.dataset.shape[1]
@@ -216,9 +217,13 @@ class _Growing:
         self.dataset[start:] = values
 
 
+def _periodic(attrs: Mapping[str, Any]) -> bool:
+    """Whether a set of the paper is periodic; the writer of another says so itself."""
+    return attrs["name"] in SETS and SETS[attrs["name"]].periodic
+
+
 def _shrinks(batch: np.ndarray) -> bool:
     """Whether compression pays, by a trial on the first samples with the bytes shuffled as HDF5 would."""
-    part = np.ascontiguousarray(batch[next(blocks(batch.shape))][:64], dtype=DTYPE)
-    part = part.reshape(-1)[: 2**18]
+    part = batch.reshape(-1)[: 2**18]
     shuffled = part.view(np.uint8).reshape(-1, DTYPE.itemsize).T.tobytes()
     return len(zlib.compress(shuffled, 1)) <= WORTH * len(shuffled)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpno.specs.grid import by_size
-from mpno.specs.names import Dataset
 
 Pairs = Mapping[tuple[str, int | str], int | None]
 """Pairs of input and output by split and resolution; None where the number is known only once the file is here."""
@@ -13,12 +12,12 @@ Pairs = Mapping[tuple[str, int | str], int | None]
 ANY = "any"
 """Stands for the resolution of what is no grid: meshes are laid on whichever grid a run asks for."""
 
-PUBLIC_PAIRS: dict[Dataset, dict[tuple[str, int], int]] = {
+PUBLIC_PAIRS: dict[str, dict[tuple[str, int | str], int]] = {
     "darcy": {("train", 16): 1000, ("test", 16): 50, ("test", 32): 50},
 }
 """What small packages ship."""
 
-ARCHIVED: dict[Dataset, Pairs] = {
+ARCHIVED: dict[str, Pairs] = {
     "darcy": {
         ("train", 16): 1000,
         ("test", 16): 50,
@@ -44,13 +43,13 @@ ARCHIVED: dict[Dataset, Pairs] = {
 
 def ships(name: str, wanted: list[tuple[str, int | str, int]]) -> bool:
     """Whether a small package holds all of `wanted`, (split, resolution, count)."""
-    pairs = dict[str, Pairs](PUBLIC_PAIRS).get(name, {})
-    return bool(pairs) and not _short(pairs, "", name, wanted, "")
+    pairs = PUBLIC_PAIRS.get(name)
+    return pairs is not None and not _short(pairs, "", name, wanted, "")
 
 
 def lacking(name: str, wanted: list[tuple[str, int | str, int]]) -> str | None:
     """Say what of `wanted`, (split, resolution, count), the public set `name` lacks; None if nothing."""
-    pairs = dict[str, Pairs](ARCHIVED).get(name)
+    pairs = ARCHIVED.get(name)
     if pairs is None:
         return f"the set {name} is not published; choose source generate"
     return _short(pairs, "the public set", name, wanted, ", or source generate")

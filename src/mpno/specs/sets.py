@@ -20,24 +20,26 @@ class SetFacts:
         title: as a caption names it.
         defaults: resolution, test resolutions and sample counts where the user gives none.
         licence, published: of the public files; None where there are none.
+        periodic: whether the fields are so along every axis of the grid.
     """
 
     title: str
     defaults: Mapping[str, Any]
     licence: str | None = None
     published: str | None = None
+    periodic: bool = False
 
 
 def _sizes(resolution: int, tests: tuple[int, ...], n_train: int, n_test: int) -> Mapping[str, Any]:
     return MappingProxyType({"resolution": resolution, "test_resolutions": tests, "n_train": n_train, "n_test": n_test})
 
 
-SETS: dict[Dataset, SetFacts] = {
+SETS: dict[str, SetFacts] = {
     "darcy": SetFacts(
         "Darcy flow", _sizes(16, (16, 32), 1000, 50), "MIT", "the neuraloperator wheel (16, 32), Zenodo 12784353"
     ),
     "navier-stokes": SetFacts(
-        "Navier-Stokes vorticity", _sizes(64, (64, 128), 200, 20), "CC-BY-4.0", "Zenodo 12825163"
+        "Navier-Stokes vorticity", _sizes(64, (64, 128), 200, 20), "CC-BY-4.0", "Zenodo 12825163", periodic=True
     ),
     "shallow-water": SetFacts("Spherical shallow water", _sizes(32, (32, 64), 120, 20)),
     "car": SetFacts("Shape-Net Car", _sizes(32, (32,), 100, 20), "CC-BY-4.0", "Zenodo 13936501"),
