@@ -67,7 +67,7 @@ def make_(
     if (spec is None) == (name is None) or (spec and (source or set_)):
         raise MpnoError("data make: give a NAME, with --source and --set as you like, or --spec alone")
     if spec:
-        wanted = build_spec({"data": load_specs(spec)[0]}, where="--spec").data
+        wanted = _data_spec(load_specs(spec)[0], "--spec")
     else:
         wanted = _asked(str(name), source or "auto", set_ or [], cache)
     make_data(wanted, out or wanted.file(Path("results")), cache)
@@ -141,5 +141,9 @@ def _asked(name: str, source: str, changes: list[str], cache: Path) -> DataSpec:
     values, why = settle({"data": data}, ["data"], lambda: Stock(cache), home=name)
     if why:
         print(why)
-    # The data alone: a model's modes are no matter here.
-    return build_spec({**values, "model": {"modes": [1, 1]}}, where=f"data make {name}").data
+    return _data_spec(values["data"], f"data make {name}")
+
+
+def _data_spec(data: dict[str, Any], where: str) -> DataSpec:
+    """Check the data alone: whether a model's modes fit them is no matter here."""
+    return build_spec({"data": data, "model": {"modes": [1, 1]}}, where=where).data

@@ -213,7 +213,8 @@ def test_a_mistake_is_named_and_nothing_is_written(arrays: Any, more: dict[str, 
 @pytest.mark.parametrize(
     ("name", "what"),
     [("no.h5", "no such file"), ("a.csv", "ends in .csv; allowed: .h5"), ("cut.h5", "cut.h5: cannot be read as .h5"),
-     ("cut.npz", "cannot be read"), ("cut.npy", "cannot be read"), ("cut.pt", "cannot be read"), ("code.pt", "never run")],
+     ("cut.npz", "cannot be read"), ("cut.npy", "cannot be read"), ("cut.pt", "cannot be read"),
+     ("code.pt", "never run")],
 )  # fmt: skip
 def test_files_that_cannot_be_read(name: str, what: str) -> None:
     if name == "code.pt":

@@ -119,11 +119,12 @@ def _with_import(
     train = [resolution for split, resolution in pairs if split == "train"]
     tests = [resolution for split, resolution in pairs if split == "test"]
     resolution = data.get("resolution", train[0])
+    asked = data.get("test_resolutions", tests)
     found = {
         "resolution": resolution,
         "test_resolutions": tests,
         "n_train": pairs.get(("train", resolution)) or 1,
-        "n_test": min(pairs["test", test] or 1 for test in tests),
+        "n_test": min((pairs["test", test] or 1 for test in asked if ("test", test) in pairs), default=1),
     }
     out = {**values, "data": {**found, **data}}
     if not {"model", "model.modes"} & set(said):
