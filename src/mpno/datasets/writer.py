@@ -224,6 +224,6 @@ def _periodic(attrs: Mapping[str, Any]) -> bool:
 
 def _shrinks(batch: np.ndarray) -> bool:
     """Whether compression pays, by a trial on the first samples with the bytes shuffled as HDF5 would."""
-    part = batch.reshape(-1)[: 2**18]
+    part = batch.reshape(-1)[: 2**16]
     shuffled = part.view(np.uint8).reshape(-1, DTYPE.itemsize).T.tobytes()
     return len(zlib.compress(shuffled, 1)) <= WORTH * len(shuffled)
