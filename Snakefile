@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from mpno.cli_data import look
 from mpno.plan import RuleInputs, load_plan, own_interpreter_first, seen_gpus
 from mpno.specs import MpnoError
 
@@ -11,17 +12,8 @@ own_interpreter_first()
 
 HERE = Path(os.path.relpath(workflow.basedir))
 
-
-
-def stock():
-    """What lies here already; loaded only where a plan leaves its source open or names an imported set."""
-    from mpno.datasets.catalogue import Stock
-
-    return Stock()
-
-
 try:
-    PLAN = load_plan(config, root=HERE, look=stock)
+    PLAN = load_plan(config, root=HERE, look=look)
     OF = RuleInputs(PLAN)
 except MpnoError as error:
     print(f"mpno: {error}", file=sys.stderr)

@@ -106,8 +106,8 @@ def test_the_readme_imports_and_trains_a_strangers_file(capsys: pytest.CaptureFi
     """The commands stand in the README; here they get a small file and a small model."""
     with h5py.File("my.h5", "w") as file:
         rng = np.random.default_rng(0)
-        file["a"] = rng.standard_normal((10, 2, 60, 100))
-        file["u"] = 1e3 * np.cumsum(file["a"][:], axis=-1)
+        file["a"] = a = rng.standard_normal((10, 2, 60, 100))
+        file["u"] = 1e3 * np.cumsum(a, axis=-1)
     readme = (ROOT / "README.md").read_text()
     section = readme[readme.index("## Your own data") :].split("\n## ")[0]
     commands = re.findall(r"^python -m (mpno .*?)(?: +#.*)?$", section, flags=re.MULTILINE)

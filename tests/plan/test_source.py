@@ -23,7 +23,7 @@ class Shelf:
         return "cache" if name == "navier-stokes" and set(resolutions) == {128} else None
 
     def imported(self, name: str) -> tuple[Pairs, int] | None:
-        pairs = {("train", "60x100"): 80, ("test", "60x100"): 20, ("test", "120x200"): 8}
+        pairs: Pairs = {("train", "60x100"): 80, ("test", "60x100"): 20, ("test", "120x200"): 8}
         return (pairs, 2) if name == "mine" else None
 
     def imports(self) -> list[str]:
