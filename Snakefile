@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from mpno.cli_data import look
 from mpno.plan import RuleInputs, load_plan, own_interpreter_first, seen_gpus
 from mpno.specs import MpnoError
 
@@ -12,7 +13,7 @@ own_interpreter_first()
 HERE = Path(os.path.relpath(workflow.basedir))
 
 try:
-    PLAN = load_plan(config, root=HERE)
+    PLAN = load_plan(config, root=HERE, look=look)
     OF = RuleInputs(PLAN)
 except MpnoError as error:
     print(f"mpno: {error}", file=sys.stderr)

@@ -10,7 +10,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno.specs import DataSpec, MpnoError, RunSpec, build_spec
+from mpno import cli_data
+from mpno.specs import MpnoError, RunSpec, build_spec
+from mpno.specs.grid import parse_resolution, shown
 
 app = typer.Typer(
     help="Mixed-precision neural operators: the steps of the reproduction, one by one.",
@@ -20,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-CACHE = Path("results/cache")
+app.add_typer(cli_data.app, name="data")
+
 PAPER = """\
 @inproceedings{tu2024guaranteed,
   title     = {Guaranteed Approximation Bounds for Mixed-Precision Neural Operators},
@@ -62,24 +65,11 @@ def _stop(message: str) -> NoReturn:
 
 
 @app.command()
-def data(
-    spec: Spec = None,
-    name: Annotated[str, typer.Option(help="The data set.")] = "darcy",
-    source: Annotated[str, typer.Option(help="fetch (public) or generate (solved here).")] = "fetch",
-    out: Annotated[Path | None, typer.Option(help="The HDF5 file to write.")] = None,
-    cache: Annotated[Path, typer.Option(help="Where downloads are kept.")] = CACHE,
-) -> None:
-    """Fetch or generate a data set as one HDF5 file."""
-    values = _specs(spec)[0] if spec else {"name": name, "source": source}
-    wanted = build_spec({"data": values}, where="data").data
-    _make_data(wanted, out or Path("results", "data", f"{wanted.slug}.h5"), cache)
-
-
-@app.command()
 def train(
     spec: Spec = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="A set of the paper, or the name of an imported one.")] = None,
     precision: Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")] = None,
     transform: Annotated[str | None, typer.Option(help="fft or matmul.")] = None,
     seed: Annotated[str | None, typer.Option(help="A number; fixes weights and data order.")] = None,
@@ -88,25 +78,30 @@ def train(
     scale: ScaleName = "desk",
 ) -> None:
     """Train one run: from --spec, or by hand from an item's recipe."""
-    by_hand = {"precision": precision, "transform": transform, "seed": seed}
+    by_hand = {"data.name": dataset, "precision": precision, "transform": transform, "seed": seed}
     given = {key: value for key, value in by_hand.items() if value is not None}
     if spec and (given or set_):
-        raise MpnoError("train: --spec is the whole run; leave out --precision, --transform, --seed and --set")
+        raise MpnoError(
+            "train: --spec is the whole run; leave out --set, --dataset, --precision, --transform and --seed"
+        )
     run = build_spec(_specs(spec)[0], where="--spec") if spec else _hand_spec(item, scale, given, set_ or [])
     folder = out or Path("results", run.scale, "by-hand", run.id)
+    print(cli_data.describe(run.data, len(run.model.modes)))
     data = data or _default_data(run)
 
     from mpno.training import train_run
 
     metrics = train_run(run, data=data, out=folder, provenance=_provenance("train", set_ or []))
     print(f"{metrics['status']}: {folder}")
-    _print_errors(metrics.get("metrics"))
+    for grid, errors in (metrics.get("metrics") or {}).items():
+        shown_grid = shown(parse_resolution(grid), len(run.model.modes), name=run.data.name)
+        print(f"  test {shown_grid}: " + ", ".join(f"{key} {value:.5f}" for key, value in errors.items()))
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    resolution: Annotated[int, typer.Option(help="Grid points along each axis.")],
+    resolution: Annotated[str, typer.Option(help="Grid points along each axis, as in 32 or 60x100.")],
     data: Data = None,
 ) -> None:
     """Test a trained run at a resolution, its own or a higher one."""
@@ -117,7 +112,11 @@ def evaluate(
 
     from mpno.training import evaluate_run
 
-    print(json.dumps(evaluate_run(run, data=data or _default_data(spec), resolution=resolution)))
+    try:
+        grid = parse_resolution(resolution)
+    except ValueError as error:
+        raise MpnoError(f"--resolution {resolution}: {error}") from None
+    print(json.dumps(evaluate_run(run, data=data or _default_data(spec), resolution=grid)))
 
 
 @app.command()
@@ -189,7 +188,8 @@ def plan(
             print(path)
         return
     given: dict[str, Any] = {"scale": scale, "set": set_, "items": items}
-    print(planning.load_plan({key: value for key, value in given.items() if value}, root=Path.cwd()).describe())
+    overrides = {key: value for key, value in given.items() if value}
+    print(planning.load_plan(overrides, root=Path.cwd(), look=cli_data.look).describe())
 
 
 @app.command()
@@ -216,25 +216,13 @@ def _specs(text: str) -> list[dict[str, Any]]:
 def _hand_spec(item: str, scale: str, given: dict[str, Any], changes: list[str]) -> RunSpec:
     from mpno.plan import hand_spec, load_experiments
 
-    return hand_spec(load_experiments(Path("workflow/experiments")), item, scale, given, changes)
+    experiments = load_experiments(Path("workflow/experiments"))
+    return hand_spec(experiments, item, scale, given, changes, look=cli_data.look, say=print)
 
 
 def _default_data(spec: RunSpec) -> Path:
     """The data file of a run by hand: the workflow's, made where it is missing."""
-    path = Path("results", spec.scale, "data", f"{spec.data.slug}.h5")
+    path = spec.data.file(Path("results", spec.scale))
     if not path.is_file():
-        _make_data(spec.data, path, CACHE)
+        cli_data.make_data(spec.data, path)
     return path
-
-
-def _make_data(spec: DataSpec, out: Path, cache: Path) -> None:
-    from mpno.datasets import make
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    make(spec, out, cache=cache, progress=sys.stderr.isatty())
-    print(f"{out}: {out.stat().st_size} bytes")
-
-
-def _print_errors(metrics: dict[str, dict[str, float]] | None) -> None:
-    for resolution, errors in (metrics or {}).items():
-        print(f"  test {resolution}x{resolution}: " + ", ".join(f"{k} {v:.5f}" for k, v in errors.items()))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import store_toy as toys
 
-from mpno.datasets import load_split, read_attrs, verify, write_store
+from mpno.datasets import fit_stored, lazy_split, load_split, read_attrs, read_pairs, verify, write_store, writing
 from mpno.specs import MpnoError
 
 ATTRS = {
@@ -56,14 +58,16 @@ def test_what_is_written_is_read(toy: Path) -> None:
 def test_layout(toy: Path) -> None:
     with h5py.File(toy) as file:
         kept = array_of(file, "train/8/x")
-        assert (kept.dtype, kept.chunks, kept.compression) == (np.dtype("<f4"), (1, 1, 8, 8), "gzip")
-        assert kept.attrs["description"] == "an input"
+        assert (kept.dtype, kept.chunks, kept.compression) == (np.dtype("<f4"), (64, 1, 8, 8), None)
+        assert kept.fletcher32
+        assert (kept.attrs["description"], np.asarray(kept.attrs["units"]).tolist()) == ("an input", ["m"])
+        assert array_of(file, "test/16/x").chunks == (16, 1, 16, 16)
 
 
 def test_attributes(toy: Path) -> None:
     attrs = read_attrs(toy)
     assert {key: attrs[key] for key in ATTRS} == ATTRS
-    assert attrs["format_version"] == 1
+    assert (attrs["format_version"], attrs["axes"], attrs["periodic"]) == (2, ["y", "x"], False)
     assert attrs["created_by"].startswith("mpno")
 
 
@@ -75,7 +79,8 @@ def test_no_seed_is_none(tmp_path: Path) -> None:
 def test_digest_is_the_stated_hash(toy: Path) -> None:
     total = hashlib.sha256()
     for key, array in sorted(toy_arrays().items()):
-        total.update(f"{key}:{array.shape}:<f4;".encode() + array.astype("<f4").tobytes())
+        part = hashlib.sha256(array.astype("<f4").tobytes()).hexdigest()
+        total.update(f"{key}:{array.shape}:<f4:{part};".encode())
     assert verify(toy) == read_attrs(toy)["digest"] == total.hexdigest()
 
 
@@ -91,7 +96,7 @@ def test_equal_data_have_equal_digests_and_other_data_have_not(toy: Path, tmp_pa
 def test_changed_values_do_not_verify(toy: Path) -> None:
     with h5py.File(toy, "r+") as file:
         array_of(file, "test/8/y")[0, 0, 0, 0] = 99.0
-    with pytest.raises(MpnoError, match="digest is"):
+    with pytest.raises(MpnoError, match="sha256 of test/8/y is"):
         verify(toy)
 
 
@@ -147,8 +152,8 @@ def test_values_that_are_not_finite_are_not_read(toy: Path) -> None:
 
 def test_other_format_version(toy: Path) -> None:
     with h5py.File(toy, "r+") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(MpnoError, match="format_version is 2, this version reads 1"):
+        file.attrs["format_version"] = 3
+    with pytest.raises(MpnoError, match="format_version is 3, this version reads 2; update mpno"):
         load_split(toy, "train", 8)
 
 
@@ -200,3 +205,98 @@ def test_reading_needs_neither_solver_nor_torch() -> None:
     code = "import sys, mpno.datasets.store; print({'torch', 'scipy', 'pyamg'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_batches_of_any_size_make_the_same_store(tmp_path: Path) -> None:
+    arrays = toys.toy_arrays(n_train=200)
+    write_store(tmp_path / "whole.h5", arrays, toys.ATTRS, toys.TEXT)
+    with writing(tmp_path / "parts.h5", toys.ATTRS, toys.TEXT) as store:
+        for start in range(0, 200, 7):
+            for key, array in arrays.items():
+                if len(part := array[start : start + 7]):
+                    store.append(key, part)
+    assert verify(tmp_path / "parts.h5") == verify(tmp_path / "whole.h5")
+    split = load_split(tmp_path / "parts.h5", "train", "6x9")
+    np.testing.assert_array_equal(split.x, arrays["train/6x9/x"].astype(np.float32))
+
+
+def test_statistics_are_those_of_the_training_split_in_float64(tmp_path: Path) -> None:
+    arrays = toys.toy_arrays(n_train=40)
+    arrays["train/6x9/x"][:, 1] += 1e4  # where sums of squares in float32 lose every digit
+    write_store(tmp_path / "a.h5", arrays, toys.ATTRS, toys.TEXT)
+    kept = arrays["train/6x9/x"].astype(np.float32).astype(np.float64)
+    for n in (40, 25):
+        fitted = fit_stored(tmp_path / "a.h5", "x", "6x9", n)
+        np.testing.assert_allclose(fitted.mean, kept[:n].mean((0, 2, 3)), rtol=1e-13)
+        np.testing.assert_allclose(fitted.std, kept[:n].std((0, 2, 3)), rtol=1e-10)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert "mean" in array_of(file, "train/6x9/y").attrs and "mean" not in array_of(file, "test/6x9/y").attrs
+
+
+def test_the_same_data_are_the_same_bytes_a_second_later(tmp_path: Path) -> None:
+    toys.write_toy(tmp_path / "a.h5")
+    time.sleep(1.1)  # HDF5 keeps times in seconds
+    toys.write_toy(tmp_path / "b.h5")
+    first, second = (hashlib.sha256((tmp_path / f"{name}.h5").read_bytes()).hexdigest() for name in "ab")
+    assert first == second
+
+
+def test_two_valued_fields_are_compressed_and_noise_is_not(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal((40, 1, 64, 64)).astype(np.float32)
+    arrays = {"train/64/x": noise > 0, "train/64/y": noise}
+    write_store(tmp_path / "a.h5", arrays, toys.ATTRS, toys.TEXT)
+    with h5py.File(tmp_path / "a.h5") as file:
+        x, y = array_of(file, "train/64/x"), array_of(file, "train/64/y")
+        assert (x.compression, x.compression_opts, x.shuffle, y.compression) == ("gzip", 1, True, None)
+        assert x.id.get_storage_size() < 0.2 * noise.nbytes
+
+
+def test_a_test_sample_that_was_trained_on_is_refused(tmp_path: Path) -> None:
+    arrays = toys.toy_arrays()
+    for kind in "xy":
+        arrays[f"test/6x9/{kind}"][2] = arrays[f"train/6x9/{kind}"][4]
+    with pytest.raises(MpnoError, match="test sample 2 at 6x9 is training sample 4"):
+        write_store(tmp_path / "a.h5", arrays, toys.ATTRS, toys.TEXT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lazy_samples_come_in_the_order_asked(tmp_path: Path) -> None:
+    lazy = lazy_split(toys.write_toy(tmp_path / "a.h5"), "train", "6x9", 4)
+    kept = toys.toy_arrays()["train/6x9/x"].astype(np.float32)
+    assert (lazy.x.shape, len(lazy.y)) == ((4, 2, 6, 9), 4)
+    np.testing.assert_array_equal(lazy.x[np.array([3, 0, 3])], kept[[3, 0, 3]])
+    np.testing.assert_array_equal(lazy.x[1:], kept[1:4])
+    with pytest.raises(IndexError, match="sample 4 of 4"):
+        lazy.x[np.array([4])]
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        (np.full((2, 1, 8), 1j), "complex128; allowed: real"),
+        (np.full((2, 1, 8), 1e39), "sample 0 holds values that are beyond float32"),
+        (np.array([[[0.0] * 8], [[np.inf] * 8]]), "sample 1 holds values that are not finite"),
+        (np.zeros((2, 1, 9)), "must be .* of 8"),
+    ],
+)
+def test_values_a_store_cannot_hold(tmp_path: Path, values: np.ndarray, what: str) -> None:
+    with pytest.raises(MpnoError, match=what):
+        write_store(tmp_path / "a.h5", {"train/8/x": values, "train/8/y": values}, toys.ATTRS, toys.TEXT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_sphere_is_keyed_by_its_latitudes(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((2, 3, 4, 8))
+    attrs = toys.ATTRS | {"name": "shallow-water", "units_x": ["m", "1/s", "1/s"]}
+    write_store(tmp_path / "a.h5", {"train/4/x": values, "train/4/y": values}, attrs, toys.TEXT)
+    assert load_split(tmp_path / "a.h5", "train", 4).x.shape == (2, 3, 4, 8)
+    assert read_pairs(tmp_path / "a.h5") == {("train", 4): 2}
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.asarray(array_of(file, "train/4/x").attrs["units"]).tolist() == ["m", "1/s", "1/s"]
+    with pytest.raises(MpnoError, match="units_x names 2 units"):
+        write_store(
+            tmp_path / "b.h5",
+            {"train/4/x": values, "train/4/y": values},
+            attrs | {"units_x": ["m", "s"]},
+            toys.TEXT,
+        )

@@ -13,6 +13,7 @@ import pytest
 from paper_toy import collect, context
 
 from mpno.paper import ItemData, collect_item, format_settings, load_item, save_table, settings_table, table_notes
+from mpno.paper.figure import draw_curves
 from mpno.specs import MpnoError
 
 
@@ -135,3 +136,41 @@ def test_broken_records_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(MpnoError, match="provenance 'from memory'"):
         collect_item(item, **places)
     assert not places["out"].exists()
+
+
+def test_runs_on_other_data_do_not_share_a_table(tmp_path: Path) -> None:
+    collect(tmp_path, context())
+    path = tmp_path / "runs" / "mixed_s1" / "metrics.json"
+    record = json.loads(path.read_text())
+    for key, other in (("source", "generate"), ("digest", "xyz")):
+        path.write_text(json.dumps(record | {"data": record["data"] | {key: other}}))
+        with pytest.raises(MpnoError, match=f"mixed_s1 differ in the {key} of their data .*one data set"):
+            collect_item(
+                context(),
+                runs=tmp_path / "runs",
+                timing=tmp_path / "measure" / "toy.json",
+                reference=tmp_path / "reference.csv",
+                out=tmp_path / "again",
+            )
+
+
+def test_a_grid_that_is_not_square_is_shown_as_it_is(tmp_path: Path) -> None:
+    folder = collect(tmp_path, context())
+    grids = {16: "60x100", 32: 120}
+    for name in ("errors", "history"):
+        frame = pd.read_csv(folder / f"{name}.csv")
+        frame["resolution"] = [grids[one] for one in frame["resolution"]]
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    made = json.loads((folder / "context.json").read_text())
+    mine = {"name": "mine", "source": "import", "resolution": "60x100", "test_resolutions": ["60x100", 120]}
+    (folder / "context.json").write_text(json.dumps(made | {"data": made["data"] | mine}))
+    data = load_item(folder)
+    assert data.resolutions == ("60x100", 120)
+    table = settings_table(data)
+    assert table["l2@60x100_mean"].tolist()[0] == pytest.approx(0.1)
+    assert table["l2@120_mean"].tolist()[0] == pytest.approx(0.15)
+    assert list(format_settings(table))[5:9] == ["L2@60x100", "L2@120", "H1@60x100", "H1@120"]
+    text = " ".join(table_notes(data))
+    assert "mine, the user's own (imported), at 60x100, 4 training" in text
+    assert "@120: tested at 120x120, zero-shot" in text
+    assert draw_curves(data).axes[0].get_title() == "(a) test at 60x100"

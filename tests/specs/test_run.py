@@ -49,10 +49,19 @@ def test_equal_specs_share_an_id_and_others_do_not() -> None:
     [
         ({"optimiser": {}}, "unknown key 'optimiser' (value {}); did you mean optimizer? allowed: data, model"),
         ({"model": {"withd": 3}}, "unknown key 'model.withd' (value 3); did you mean width? allowed: layers"),
-        ({"data": {"name": "darci"}}, "data.name is 'darci'; did you mean darcy? allowed: darcy"),
+        (
+            {"data": {"name": "darci"}},
+            "data.name is 'darci'; did you mean darcy? allowed: darcy, navier-stokes, shallow-water, car, ahmed",
+        ),
         ({"data": {"n_train": -5}}, "data.n_train is -5; it should be greater than 0"),
-        ({"data": {"resolution": 64}}, "data: the public set darcy has train pairs at resolution 16, not 64"),
-        ({"data": {"test_resolutions": [16, 64]}}, "test pairs at resolution 16 and 32, not 64; choose one of these"),
+        (
+            {"data": {"resolution": 48}},
+            "the public set darcy has train pairs at resolution 16 and 32 and 64 and 128 and 421, not 48",
+        ),
+        (
+            {"data": {"test_resolutions": [16, 48]}},
+            "test pairs at resolution 16 and 32 and 64 and 128 and 421, not 48; choose one",
+        ),
         ({"data": {"n_train": 1001}}, "data: n_train is 1001; the public set darcy has 1 to 1000 at resolution 16"),
         ({"data": {"n_test": 51}}, "n_test is 51; the public set darcy has 1 to 50"),
         ({"scale": "dest"}, "scale is 'dest'; did you mean desk? allowed: smoke, desk, gpu, paper"),

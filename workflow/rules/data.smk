@@ -10,4 +10,4 @@ rule data:
         spec=OF.data_spec,
         digest=OF.digests["data"],
     shell:
-        "python -m mpno data --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno data make --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

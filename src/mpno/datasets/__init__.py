@@ -9,7 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mpno.datasets.normalise import Normaliser
-from mpno.datasets.store import Split, load_split, read_attrs, verify, write_store
+from mpno.datasets.store import (
+    Split,
+    Stored,
+    fit_stored,
+    lazy_split,
+    load_split,
+    open_split,
+    read_attrs,
+    read_pairs,
+    verify,
+    write_store,
+    writing,
+)
 
 if TYPE_CHECKING:
     from mpno.datasets.build import make
@@ -33,15 +45,21 @@ __all__ = [
     "Medium",
     "Normaliser",
     "Split",
+    "Stored",
     "coefficient",
     "fetch_darcy",
+    "fit_stored",
     "generate",
+    "lazy_split",
     "load_split",
     "make",
+    "open_split",
     "read_attrs",
+    "read_pairs",
     "solve",
     "verify",
     "write_store",
+    "writing",
 ]
 
 

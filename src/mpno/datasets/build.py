@@ -2,70 +2,56 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import importlib
 from pathlib import Path
+from types import ModuleType
 
-import numpy as np
+from mpno.specs import DataSpec, MpnoError
+from mpno.specs.sets import imported_folder
 
-from mpno.datasets.store import write_store
-from mpno.specs import DataSpec
+GENERATORS: dict[str, str] = {
+    "darcy": "darcy",
+    "navier-stokes": "navier_stokes",
+    "shallow-water": "shallow_water",
+    "car": "bodies",
+    "ahmed": "bodies",
+}
+"""The module of this room whose ``make_store(spec, out, *, progress)`` solves the set."""
+PUBLIC = "zenodo"
+"""The module whose ``make_store(spec, out, *, cache, progress)`` takes the set from its public record."""
 
 
 def make(spec: DataSpec, out: Path, *, cache: Path, progress: bool = False) -> None:
     """Fetch or generate the data set that `spec` asks for, as one HDF5 file at `out`, whole or not at all.
 
     Args:
-        spec: the data set. A fetched file holds everything there is, whatever share of it the spec uses.
+        spec: the data set. A file that ships in a small package is kept whole, whatever share of it the spec uses.
         out: the file to write.
         cache: folder where downloads are kept.
-        progress: show a bar while generating.
+        progress: show a bar.
 
     Raises:
-        MpnoError: the download fails, or `out` or `cache` cannot be written.
+        MpnoError: the download fails, the set cannot be had from this source, or `out` or `cache` cannot be written.
     """
-    if spec.source == "fetch":
+    if spec.source == "import":
+        raise MpnoError(
+            f"{imported_folder() / spec.name}.h5: no such file, and an imported set cannot be made; import it "
+            f"again: python -m mpno data import FILE --input KEY --target KEY --name {spec.name}"
+        )
+    if spec.shipped:
         from mpno.datasets.fetch import fetch_darcy
 
         fetch_darcy(out, cache)
+    elif spec.source == "fetch":
+        _module(spec, PUBLIC).make_store(spec, out, cache=cache, progress=progress)
     else:
-        _generate_darcy(spec, out, progress)
+        _module(spec, GENERATORS[spec.name]).make_store(spec, out, progress=progress)
 
 
-def _generate_darcy(spec: DataSpec, out: Path, progress: bool) -> None:
-    from mpno.datasets import darcy
-
-    asked = {"train": (spec.n_train, [spec.resolution]), "test": (spec.n_test, sorted(set(spec.test_resolutions)))}
-    # One grid for both splits, so that train and test samples carry the same discretisation error.
-    cells = darcy.solve_cells([spec.resolution, *spec.test_resolutions])
-    medium = {"public": darcy.SHIPPED, "fno2020": darcy.FNO2020}[spec.medium]
-    arrays: dict[str, np.ndarray] = {}
-    for split, (count, resolutions) in asked.items():
-        made = darcy.generate(
-            spec.seed, split, range(count), resolutions, medium=medium, cells=cells, progress=progress
-        )
-        for resolution, (x, y) in made.items():
-            arrays |= {f"{split}/{resolution}/x": x, f"{split}/{resolution}/y": y}
-    parameters = {
-        "generator": "mpno.datasets.darcy.generate",
-        "medium": asdict(medium),
-        "modes": darcy.MODES,
-        "cells": cells,
-    }
-    attrs = {
-        "name": spec.name,
-        "title": "Darcy flow on the unit square, two-valued coefficient, solved by finite volumes",
-        "source": "generate",
-        "units_x": f"1 (coefficient {medium.high:g}) or 0 (coefficient {medium.low:g})",
-        "units_y": "dimensionless: -div(a grad y) = 1",
-        "licence": "MIT",
-        "citation": "Li et al., Fourier Neural Operator for Parametric Partial Differential Equations, ICLR 2021",
-        "origin": json.dumps(parameters),
-        "seed": spec.seed,
-    }
-    grid = "at the points i/n + 1/1024 of the unit square along both axes"
-    descriptions = {
-        "x": f"1 where the coefficient is {medium.high:g}, 0 where it is {medium.low:g}, {grid}",
-        "y": f"solution of -div(a grad y) = 1, y = 0 on the boundary, {grid}",
-    }
-    write_store(out, arrays, attrs, descriptions)
+def _module(spec: DataSpec, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"mpno.datasets.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"mpno.datasets.{name}":
+            raise MpnoError(f"data set {spec.name}: needs {error.name}; install mpno[data]") from None
+        raise MpnoError(f"data set {spec.name}: source {spec.source} is not part of this version of mpno") from None

@@ -121,6 +121,7 @@ def fetch_darcy(out: Path, cache: Path, package: Package = DARCY) -> None:
         "citation": CITATION,
         "origin": json.dumps({"file": package.file, "sha256": package.sha256, "members": files}),
         "seed": None,
+        "periodic": False,
     }
     write_store(out, arrays, attrs, DESCRIPTIONS)
 

@@ -12,6 +12,40 @@ from mpno.specs import MpnoError
 
 EPS = 1e-7
 """The least standard deviation kept, so that a constant channel encodes to zeros."""
+BLOCK = 2**20
+"""Values widened to float64 at a time."""
+
+
+class Moments:
+    """Mean and population standard deviation per channel of samples that come in batches, in float64.
+
+    Batches are joined by the update of Chan, Golub and LeVeque (1983), which does not cancel as sums of squares do.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean, self._squares = np.zeros(0), np.zeros(0)
+
+    def add(self, values: Any) -> None:
+        """Take in `values`, (n, channels, *grid)."""
+        step = max(1, BLOCK // max(1, int(np.prod(values.shape[1:]))))
+        for start in range(0, len(values), step):
+            self._join(np.asarray(values[start : start + step], dtype=np.float64))
+
+    def _join(self, block: np.ndarray) -> None:
+        axes = (0, *range(2, block.ndim))
+        count, mean = block.size // block.shape[1], block.mean(axes)
+        squares = np.square(block - mean.reshape(-1, *(1,) * (block.ndim - 2))).sum(axes)
+        if not self.count:
+            self.count, self.mean, self._squares = count, mean, squares
+            return
+        both, apart = self.count + count, mean - self.mean
+        self._squares = self._squares + squares + apart**2 * (self.count * count / both)
+        self.mean, self.count = self.mean + apart * (count / both), both
+
+    @property
+    def std(self) -> np.ndarray:
+        return np.sqrt(self._squares / max(1, self.count))
 
 
 @dataclass(frozen=True)
@@ -29,18 +63,28 @@ class Normaliser:
 
     @classmethod
     def fit(cls, values: Any) -> Normaliser:
-        """Mean and population standard deviation per channel of `values`, (n, channels, *grid).
+        """Mean and population standard deviation per channel of `values`, (n, channels, *grid), read block by block.
 
         Raises:
             MpnoError: fewer than two axes, no samples, or values that are not finite.
         """
-        array = np.asarray(values, dtype=np.float64)
-        if array.ndim < 2 or array.size == 0:
+        array = values if hasattr(values, "shape") else np.asarray(values)
+        if len(array.shape) < 2 or 0 in array.shape:
             raise MpnoError(f"normaliser: shape {array.shape}; it needs samples of shape (n, channels, *grid), n >= 1")
-        if not np.isfinite(array).all():
+        moments = Moments()
+        moments.add(array)
+        return cls.of(moments.mean, moments.std)
+
+    @classmethod
+    def of(cls, mean: np.ndarray, std: np.ndarray) -> Normaliser:
+        """From moments, with standard deviations kept above ``EPS``.
+
+        Raises:
+            MpnoError: they are not finite.
+        """
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
             raise MpnoError("normaliser: the samples hold values that are not finite; check the data with verify")
-        axes = (0, *range(2, array.ndim))
-        return cls(tuple(array.mean(axes).tolist()), tuple(np.maximum(array.std(axes), EPS).tolist()))
+        return cls(tuple(np.asarray(mean).tolist()), tuple(np.maximum(std, EPS).tolist()))
 
     @classmethod
     def identity(cls, channels: int) -> Normaliser:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_iter
 
 from mpno.numerics import DTYPES
 from mpno.specs import RunSpec
+from mpno.specs.grid import grid_of
 from mpno.training.build import build_loss, build_model
 
 
@@ -64,7 +65,7 @@ def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) ->
     """
     if spec.precision.format not in DTYPES:
         return None
-    grid = (spec.data.resolution,) * len(spec.model.modes)
+    grid = grid_of(spec.data.resolution, len(spec.model.modes), name=spec.data.name)
     with torch.device("meta"):
         model = build_model(spec, in_channels, out_channels)
         x = torch.empty(spec.training.batch_size, in_channels, *grid)

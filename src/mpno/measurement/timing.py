@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mpno.datasets import open_split
 from mpno.measurement.memory import predict_bytes
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
@@ -44,6 +45,8 @@ def measure_arms(
     keep_freed_memory()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds = _interleaved(native, data, device)
+    with open_split(data, "train", specs[0].data.resolution) as train:
+        channels = train.x.shape[1], train.y.shape[1]
     arms = []
     for spec in specs:
         evidence = evidence_of(spec.precision, spec.transform, device)
@@ -56,7 +59,7 @@ def measure_arms(
                 "evidence": evidence,
                 "seconds_per_epoch": timed,
                 "why": None if timed else f"{evidence} on this {device.type}: its time is not the setting's",
-                "predicted_bytes": predict_bytes(spec),
+                "predicted_bytes": predict_bytes(spec, *channels),
             }
         )
     record = {

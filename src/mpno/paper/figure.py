@@ -42,8 +42,8 @@ def draw_curves(data: ItemData) -> Figure:
         seconds = data.arms.dropna(subset=["seconds"]).set_index("arm")["seconds"].to_dict()
         _curves(panels[2], data, metric, trained, seconds)
         name = metric.upper()
-        _label(panels[0], f"(a) test at {trained}x{trained}", f"relative {name} error", "epoch")
-        _label(panels[1], f"(b) zero-shot at {finer}x{finer}", "", "epoch")
+        _label(panels[0], f"(a) test at {data.grid(trained)}", f"relative {name} error", "epoch")
+        _label(panels[1], f"(b) zero-shot at {data.grid(finer)}", "", "epoch")
         _label(panels[2], "(c) against time, native only", "", "seconds of training")
         _notes(figure, data, panels[2])
         _legend(figure, data)
@@ -60,7 +60,9 @@ def save_figure(figure: Figure, data: ItemData, out: str | Path) -> list[Path]:
     return paths
 
 
-def _curves(axes: Any, data: ItemData, metric: str, resolution: int, seconds: dict[str, float] | None = None) -> None:
+def _curves(
+    axes: Any, data: ItemData, metric: str, resolution: int | str, seconds: dict[str, float] | None = None
+) -> None:
     """Draw the curves of one panel; with `seconds` per epoch, against time, and only the arms that have one."""
     rows = data.history.query("metric == @metric and resolution == @resolution")
     for arm in data.arms.to_dict("records"):
@@ -91,7 +93,7 @@ def _stroke(arm: dict[str, Any], seeds: int) -> dict[str, Any]:
     }
 
 
-def _closer(axes: Any, data: ItemData, metric: str, resolution: int) -> None:
+def _closer(axes: Any, data: ItemData, metric: str, resolution: int | str) -> None:
     """The last quarter of the epochs again in the empty corner, where the settings part."""
     rows = data.history.query("metric == @metric and resolution == @resolution")
     last = max(rows["epoch"], default=0)

@@ -11,7 +11,14 @@ import pandas as pd
 
 from mpno.specs import MpnoError
 from mpno.specs.files import write_text
+from mpno.specs.grid import parse_resolution, shown
+from mpno.specs.sets import title_of
 
+SOURCES = {
+    "fetch": "the public set (fetched)",
+    "generate": "solved here (generated)",
+    "import": "the user's own (imported)",
+}
 TABLES = ("errors", "history", "arms", "reference")
 METRICS = ("l2", "h1")
 NONE = "\N{EN DASH}"  # stands where there is no number
@@ -39,17 +46,28 @@ class ItemData:
     reference: pd.DataFrame
 
     @property
-    def resolutions(self) -> tuple[int, ...]:
+    def resolutions(self) -> tuple[int | str, ...]:
         """Test resolutions, that of the training first."""
         data = self.context["data"]
         rest = [r for r in data["test_resolutions"] if r != data["resolution"]]
         return (data["resolution"], *rest)
 
     @property
+    def title(self) -> str:
+        """The data set as a caption names it, and where it came from."""
+        data = self.context["data"]
+        return f"{title_of(data['name'])}, {SOURCES[data['source']]}"
+
+    def grid(self, resolution: int | str) -> str:
+        """The points of a grid as a reader sees them, as in 16x16."""
+        axes = len(self.context["model"].get("modes", (0, 0)))
+        return shown(resolution, axes, name=self.context["data"]["name"])
+
+    @property
     def arm_names(self) -> list[str]:
         return [arm["name"] for arm in self.context["arms"]]
 
-    def values(self, arm: str, metric: str, resolution: int) -> dict[int, float]:
+    def values(self, arm: str, metric: str, resolution: int | str) -> dict[int, float]:
         """The last error of each seed that finished."""
         rows = self.errors.query("arm == @arm and metric == @metric and resolution == @resolution")
         return {int(row["seed"]): float(row["value"]) for row in rows.to_dict("records") if row["status"] != "diverged"}
@@ -69,6 +87,7 @@ def collect_item(item: dict[str, Any], *, runs: Path, timing: Path, reference: P
     timed = _read_json(timing)
     records = {name: _read_run(runs / name, name) for arm in item["arms"] for name in arm["runs"].values()}
     first = next(iter(records.values()))
+    _one_source(records)
     made = {key: first.get(key) for key in ("device", "processor", "threads", "versions", "source_digest")}
     context = {**item, **made, "data_record": first.get("data"), "timing_rounds": timed.get("rounds")}
     tables = {
@@ -92,6 +111,8 @@ def load_item(path: str | Path) -> ItemData:
     if not (folder / "context.json").is_file():
         raise MpnoError(f"{path}: no results there yet; make them with `make item ITEM={folder.name}`")
     frames = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
+    for frame in (frames["errors"], frames["history"]):
+        frame["resolution"] = [parse_resolution(value) for value in frame["resolution"]]
     return ItemData(context=_read_json(folder / "context.json"), **frames)
 
 
@@ -127,6 +148,20 @@ def _read_run(folder: Path, name: str) -> dict[str, Any]:
     if record.get("id") != name:
         raise MpnoError(f"{folder}/metrics.json: records run {record.get('id')!r}; delete the folder and run again")
     return record
+
+
+def _one_source(records: dict[str, dict[str, Any]]) -> None:
+    """Refuse to set runs on other data beside each other, be it another source or another file."""
+    for key in ("source", "digest"):
+        seen: dict[str, str] = {}
+        for name, record in records.items():
+            seen.setdefault(str((record.get("data") or {}).get(key)), name)
+        if len(seen) > 1:
+            (one, run), (other, beside), *_ = seen.items()
+            raise MpnoError(
+                f"runs {run} and {beside} differ in the {key} of their data ({one}, {other}); a table holds one data "
+                "set: delete the older run and run `make reproduce`"
+            )
 
 
 def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -170,7 +205,7 @@ def _history(arm: dict[str, Any], runs: Path) -> pd.DataFrame:
         errors = [column for column in frame if "@" in column]
         long = frame.melt(id_vars=["epoch", "train_loss"], value_vars=errors, var_name="error")
         metric, resolution = zip(*(name.split("@") for name in long["error"]), strict=True) if len(long) else ((), ())
-        long = long.assign(metric=metric, resolution=[int(r) for r in resolution]).drop(columns="error")
+        long = long.assign(metric=metric, resolution=[parse_resolution(r) for r in resolution]).drop(columns="error")
         parts.append(long.assign(arm=arm["name"], seed=int(seed)))
     return pd.concat(parts, ignore_index=True)
 

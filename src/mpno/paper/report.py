@@ -66,8 +66,7 @@ def _section(item: ItemData) -> dict[str, Any]:
 
 def _ours(item: ItemData) -> str:
     data = item.context["data"]
-    size = f"{data['resolution']}x{data['resolution']}"
-    return f"{size}, {data['n_train']} training samples, {item.context['epochs']} epochs"
+    return f"{item.grid(data['resolution'])}, {data['n_train']} training samples, {item.context['epochs']} epochs"
 
 
 def _beside(item: ItemData) -> list[dict[str, str]]:

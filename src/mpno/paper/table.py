@@ -14,7 +14,6 @@ from mpno.paper.statistics import Change, paired_change, verdict
 from mpno.specs.files import write_text
 
 NAMES = {"l2": "L2", "h1": "H1"}
-SOURCES = {"fetch": "the public set (fetched)", "generate": "solved here (generated)"}
 
 
 def settings_table(data: ItemData) -> pd.DataFrame:
@@ -84,16 +83,16 @@ def table_notes(data: ItemData) -> list[str]:
     """What a copied table must keep: scale, device, evidence, how each column came about."""
     context = data.context
     compare = context["compare"]
-    grid = "x".join([str(data.resolutions[0])] * 2)
+    grid = data.grid(data.resolutions[0])
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
     notes += [
-        f"scale {context['scale']}: Darcy flow, {SOURCES[context['data']['source']]}, at {grid}, "
+        f"scale {context['scale']}: {data.title}, at {grid}, "
         f"{context['data']['n_train']} training and {context['data']['n_test']} test samples, "
         f"{context['epochs']} epochs; on {context['device']} ({context['processor']}), "
         f"{context['threads']} thread(s) per run",
         f"evidence: {_evidence_note(data)}",
         "errors: relative, after the last epoch, mean ± sample standard deviation over seeds; "
-        + "; ".join(f"@{r}: tested at {r}x{r}, zero-shot" for r in data.resolutions[1:]),
+        + "; ".join(f"@{r}: tested at {data.grid(r)}, zero-shot" for r in data.resolutions[1:]),
         f"change: of {NAMES[compare['metric']]}@{data.resolutions[0]} against the setting under vs, relative, paired "
         f"by seed, with the {100 * compare['confidence']:g} % t interval; margin {100 * compare['margin']:g} %, fixed "
         "beforehand",

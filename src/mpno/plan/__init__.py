@@ -6,6 +6,7 @@ from mpno.plan.digest import ROOMS, room_digest, source_digest
 from mpno.plan.experiment import Arm, Experiment, load_experiments
 from mpno.plan.rules import RuleInputs, load_specs, own_interpreter_first, seen_gpus
 from mpno.plan.schemas import SCHEMAS, schema_text, write_schemas
+from mpno.plan.source import check_import, settle
 
 __all__ = [
     "ROOMS",
@@ -17,6 +18,7 @@ __all__ = [
     "Plan",
     "RuleInputs",
     "build_plan",
+    "check_import",
     "hand_spec",
     "load_config",
     "load_experiments",
@@ -26,6 +28,7 @@ __all__ = [
     "room_digest",
     "schema_text",
     "seen_gpus",
+    "settle",
     "source_digest",
     "write_schemas",
 ]

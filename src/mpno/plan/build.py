@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from mpno.plan.cost import data_bytes, run_bytes
 from mpno.plan.digest import room_digest
 from mpno.plan.experiment import Arm, Compare, Experiment, load_experiments
 from mpno.plan.files import parse_setting
+from mpno.plan.source import Look, check_import, settle
 from mpno.specs import SCALES, DataSpec, MpnoError, PrecisionSetting, RunSpec, allowed, build_spec, set_dotted
 from mpno.specs.names import Scale
 
@@ -98,6 +99,7 @@ class Plan:
     asked: int
     core_seconds: float
     results: str = field(default="results")
+    notes: tuple[str, ...] = ()
 
     @property
     def scale(self) -> str:
@@ -161,6 +163,7 @@ class Plan:
         """The summary and one line per item."""
         lines = [self.summary()]
         lines += [f"changed: {' '.join(self.config.changes)} (into {self.out})"] if self.config.changes else []
+        lines += [f"  {note}" for note in self.notes]
         for item in self.items.values():
             seeds = max(len(arm.runs) for arm in item.arms)
             lines.append(
@@ -169,17 +172,19 @@ class Plan:
         return "\n".join(lines)
 
 
-def load_plan(overrides: Mapping[str, Any], *, root: Path, results: str = "results") -> Plan:
+def load_plan(overrides: Mapping[str, Any], *, root: Path, results: str = "results", look: Look | None = None) -> Plan:
     """Read config.yaml and the experiments below `root`, lay `overrides` over the config, build the plan.
+
+    `look` opens the stock of data on this machine, for source auto and for imported sets.
 
     Raises:
         MpnoError: one line for the first mistake found.
     """
     config = load_config(root / "config.yaml", dict(overrides))
-    return build_plan(config, root / "workflow" / "experiments", results=results)
+    return build_plan(config, root / "workflow" / "experiments", results=results, look=look)
 
 
-def build_plan(config: Config, experiments_dir: Path, *, results: str = "results") -> Plan:
+def build_plan(config: Config, experiments_dir: Path, *, results: str = "results", look: Look | None = None) -> Plan:
     """Resolve `config` against the experiment files of `experiments_dir`. Equal specs become one run.
 
     Raises:
@@ -191,11 +196,12 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
     runs: dict[str, RunSpec] = {}
     costs: dict[str, float] = {}
     seconds = 0.0
+    notes: dict[str, None] = {}
     for name in _chosen(config, experiments):
         experiment = experiments[name]
         owner = experiments[experiment.arms_of or name]
         where = experiments_dir / f"{owner.item}.yaml"
-        arms = _arms(owner, config, where)
+        arms = _arms(owner, config, where, look, notes)
         timed = tuple(arm.first.arm for arm in arms)
         measure = f"{owner.item}_{hashlib.sha256(' '.join(spec.id for spec in timed).encode()).hexdigest()[:8]}"
         if measure not in measures:
@@ -214,18 +220,28 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         config=config,
         items=items,
         runs=runs,
-        data={run.data.slug: _data_file(run.data) for run in runs.values()},
+        data={run.data.slug: _data_file(run.data) for run in runs.values() if run.data.source != "import"},
         measures=measures,
         asked=sum(len(item.runs) for item in items.values()),
         core_seconds=seconds + sum(costs.values()),
         results=results,
+        notes=tuple(notes),
     )
 
 
 def hand_spec(
-    experiments: Mapping[str, Experiment], item: str, scale: str, given: Mapping[str, Any], changes: Sequence[str]
+    experiments: Mapping[str, Experiment],
+    item: str,
+    scale: str,
+    given: Mapping[str, Any],
+    changes: Sequence[str],
+    *,
+    look: Look | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> RunSpec:
     """The run of an item's recipe at a scale, with some fields `given` and ``key=value`` `changes` on top.
+
+    `look` opens the stock of data on this machine; `say` is told which source was taken and why, where that was open.
 
     Raises:
         MpnoError: the item or scale is unknown, or the spec that results is wrong.
@@ -236,10 +252,15 @@ def hand_spec(
         raise MpnoError(f"scale {scale!r}; {allowed(scale, SCALES)}")
     owner = experiments[experiments[item].arms_of or item]
     values: dict[str, Any] = {**owner.base, "scale": scale}
-    settings = {**owner.scales[cast(Scale, scale)].set, **given, **dict(map(parse_setting, changes))}
-    for key, value in settings.items():
+    said = {**given, **dict(map(parse_setting, changes))}
+    for key, value in {**owner.scales[cast(Scale, scale)].set, **said}.items():
         values = set_dotted(_open_precision(values, key), key, value)
-    return build_spec(values, where=f"a run of {item} at scale {scale}")
+    values, why = settle(values, said, look, home=_home(owner))
+    spec = build_spec(values, where=f"a run of {item} at scale {scale}")
+    check_import(spec.data, look)
+    if why:
+        say(why)
+    return spec
 
 
 def recipe(spec: RunSpec) -> str:
@@ -272,7 +293,14 @@ def _shown(experiment: Experiment, arms: tuple[PlannedArm, ...], folder: Path) -
     return shown
 
 
-def _arms(experiment: Experiment, config: Config, where: Path) -> tuple[PlannedArm, ...]:
+def _home(experiment: Experiment) -> str:
+    """The data set of the experiment file."""
+    return (experiment.base.get("data") or {}).get("name", "darcy")
+
+
+def _arms(
+    experiment: Experiment, config: Config, where: Path, look: Look | None, notes: dict[str, None]
+) -> tuple[PlannedArm, ...]:
     scale = experiment.scales[config.scale]
     seeds = config.seeds or scale.seeds
     planned = []
@@ -281,10 +309,15 @@ def _arms(experiment: Experiment, config: Config, where: Path) -> tuple[PlannedA
         values: dict[str, Any] = {**experiment.base, "scale": config.scale}
         for key, value in {**scale.set, **arm.set}.items():
             values = set_dotted(values, key, value)
+        home = values.get("data", {}).get("name", "darcy")
+        values, why = settle(values, (), look, home=home)
         build_spec(values, where=f"{where}, arm {arm.name}, scale {config.scale}")
         for key, value in config.settings.items():
             values = set_dotted(_open_precision(values, key), key, value)
+        values, changed = settle(values, config.settings, look, home=home)
         spec = build_spec(values, where=f"config.yaml, set {' '.join(config.changes)} (arm {arm.name})")
+        check_import(spec.data, look)
+        notes |= dict.fromkeys(filter(None, [changed or why]))
         if spec.id in seen:
             raise MpnoError(
                 f"{where}: arms {seen[spec.id]} and {arm.name} are the same run"
@@ -308,5 +341,5 @@ def _open_precision(values: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _data_file(spec: DataSpec) -> DataSpec:
-    """What a data file holds does not hang on how much of a fetched set a run takes."""
-    return DataSpec(name=spec.name, source=spec.source) if spec.source == "fetch" else spec
+    """What a data file holds does not hang on how much of a small public set a run takes."""
+    return DataSpec(name=spec.name, source=spec.source) if spec.shipped else spec

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, WithJsonSchema, field_validator
 
 from mpno.plan.files import parse_setting, read_yaml, validate
-from mpno.specs.names import Scale, Source
+from mpno.specs.names import Scale, SourceChoice
 
 Words = Annotated[
     tuple[str, ...],
@@ -26,8 +26,10 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Source | None = Field(
-        default=None, description="fetch (public data) or generate (solved here); null: what the experiment says"
+    source: SourceChoice | None = Field(
+        default=None,
+        description="fetch (public data), generate (solved here) or auto (fetch what is here, generate the rest); "
+        "null: what the experiment says",
     )
 
 

@@ -82,7 +82,7 @@ class RuleInputs:
         return "\n".join([*lines, f"report: {report}"] if report.is_file() else lines)
 
     def _data(self, spec: Any) -> str:
-        return f"{self.plan.root}/data/{spec.data.slug}.h5"
+        return spec.data.file(Path(self.plan.root)).as_posix()
 
     def _known(self, table: dict[str, Any], name: str) -> Any:
         if name not in table:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Scale = Literal["smoke", "desk", "gpu", "paper"]
-Dataset = Literal["darcy"]
-Source = Literal["fetch", "generate"]
+Dataset = Literal["darcy", "navier-stokes", "shallow-water", "car", "ahmed"]
+Source = Literal["fetch", "generate", "import"]
+"""Where samples come from: public files, a solver, or files of the user's own."""
+SourceChoice = Literal["auto", "fetch", "generate", "import"]
+"""What a person may ask for; auto is settled before there is a spec."""
 Medium = Literal["public", "fno2020"]
 """What a generated Darcy medium is made as: like the public set, or as the literature states it."""
 Model = Literal["fno"]
@@ -33,6 +36,7 @@ predicted: from traced shapes and dtypes. stand-in data: not the data set the pa
 """
 
 SCALES: tuple[str, ...] = get_args(Scale)
+DATASETS: tuple[str, ...] = get_args(Dataset)
 SETTINGS: tuple[str, ...] = get_args(Setting)
 STABILISERS: tuple[str, ...] = get_args(Stabiliser)
 MIDDLES: tuple[str, ...] = get_args(Middle)

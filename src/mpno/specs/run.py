@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
@@ -14,15 +16,19 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, one_line
-from mpno.specs.names import Dataset, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
+from mpno.specs.grid import Resolution, by_size, grid_of
+from mpno.specs.names import DATASETS, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
 from mpno.specs.precision import PrecisionSetting
-from mpno.specs.public import lacking
+from mpno.specs.public import lacking, ships
+from mpno.specs.sets import imported_folder
 
 
 class Frozen(BaseModel):
@@ -31,33 +37,100 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataSpec(Frozen):
-    """Which samples. `medium` and `seed` count only where the data are generated."""
+IMPORT_NAME = r"[a-z0-9][a-z0-9-]{0,39}"
+"""What an imported set may be called: it becomes part of file names and run ids."""
 
-    name: Dataset = "darcy"
+
+class DataSpec(Frozen):
+    """Which samples. `medium` (Darcy), `viscosity` (Navier-Stokes) and `seed` count where the data are generated."""
+
     source: Source = "fetch"
+    name: str = Field(
+        default="darcy",
+        validate_default=True,
+        json_schema_extra={"anyOf": [{"enum": list(DATASETS)}, {"pattern": f"^{IMPORT_NAME}$"}]},
+    )
     medium: Medium = "public"
-    resolution: PositiveInt = 16
-    test_resolutions: tuple[PositiveInt, ...] = Field(default=(16, 32), min_length=1)
+    viscosity: PositiveFloat | None = Field(default=None, description="null: what the generator states")
+    resolution: Resolution = 16
+    test_resolutions: tuple[Resolution, ...] = Field(default=(16, 32), min_length=1)
     n_train: PositiveInt = 1000
     n_test: PositiveInt = 50
     seed: NonNegativeInt = 0
 
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if info.data.get("source") != "import":
+            if name not in DATASETS:
+                listed = ", ".join(f"'{known}'" for known in DATASETS)
+                raise PydanticCustomError(
+                    "literal_error",
+                    "is no data set of the paper",
+                    {"expected": f"{listed}, or, with source import, yours"},
+                )
+        elif name in DATASETS or not re.fullmatch(IMPORT_NAME, name):
+            raise ValueError(
+                "must, with source import, be lower-case letters, digits and hyphens, and no set of the paper"
+            )
+        return name
+
+    @field_validator("test_resolutions")
+    @classmethod
+    def _sorted(cls, values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        return by_size(values)
+
     @model_validator(mode="after")
     def _there(self) -> DataSpec:
-        if self.source == "fetch":
-            tests = [("test", resolution, self.n_test) for resolution in self.test_resolutions]
-            if missing := lacking(self.name, [("train", self.resolution, self.n_train), *tests]):
-                raise ValueError(missing)
+        if len({len(grid_of(r)) for r in (self.resolution, *self.test_resolutions) if isinstance(r, str)}) > 1:
+            raise ValueError("resolution and test_resolutions differ in their number of axes; give all the same")
+        if self.source != "import" and any(isinstance(r, str) for r in self.resolutions):
+            raise ValueError(f"the grids of {self.name} have one number; give it, as in resolution 64")
+        if self.source == "fetch" and (missing := lacking(self.name, self.wanted)):
+            raise ValueError(missing)
         return self
+
+    @property
+    def wanted(self) -> list[tuple[str, int | str, int]]:
+        """(split, resolution, count) of everything asked for."""
+        tests = [("test", resolution, self.n_test) for resolution in self.test_resolutions]
+        return [("train", self.resolution, self.n_train), *tests]
+
+    @property
+    def resolutions(self) -> tuple[int | str, ...]:
+        """Every resolution of the spec once, coarse before fine."""
+        return by_size([self.resolution, *self.test_resolutions])
+
+    @property
+    def square(self) -> tuple[int, list[int]]:
+        """The resolution and the test resolutions of a set of the paper, whose grids have one number each."""
+        numbers = [grid_of(r, 1)[0] for r in (self.resolution, *self.test_resolutions)]
+        return numbers[0], numbers[1:]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether these are public files that ship in a small package, whole whatever share of them is asked for."""
+        return self.source == "fetch" and ships(self.name, self.wanted)
 
     @property
     def slug(self) -> str:
         """Names the data file: equal slugs share one file."""
-        if self.source == "fetch":
+        if self.source == "import":
+            return self.name
+        if self.shipped:
             return f"{self.name}-fetch"
-        grids = "-".join(str(r) for r in sorted({self.resolution, *self.test_resolutions}))
-        return f"{self.name}-generate-{self.medium}-{grids}-n{self.n_train}-{self.n_test}-s{self.seed}"
+        grids = "-".join(map(str, self.resolutions))
+        count = f"{grids}-n{self.n_train}-{self.n_test}"
+        if self.source == "fetch":
+            return f"{self.name}-fetch-{count}"
+        law = f"-{self.medium}" if self.name == "darcy" else ""
+        law += "" if self.viscosity is None else f"-nu{self.viscosity:g}"
+        return f"{self.name}-generate{law}-{count}-s{self.seed}"
+
+    def file(self, root: Path) -> Path:
+        """The data file: below `root` for what can be made, in the folder of imports for what was imported."""
+        folder = imported_folder() if self.source == "import" else root / "data"
+        return folder / f"{self.slug}.h5"
 
 
 class ModelSpec(Frozen):
@@ -151,9 +224,16 @@ class RunSpec(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> RunSpec:
-        smallest = min(self.data.resolution, *self.data.test_resolutions)
-        if max(self.model.modes) > smallest:
-            raise ValueError(f"model.modes {self.model.modes} exceed the smallest grid, {smallest}; lower modes")
+        modes = self.model.modes
+        for resolution in self.data.resolutions:
+            grid = grid_of(resolution, len(modes), name=self.data.name)
+            if len(grid) != len(modes):
+                raise ValueError(
+                    f"model.modes {modes} are {len(modes)}, resolution {resolution} has {len(grid)} axes; "
+                    "give one number of modes per axis"
+                )
+            if any(kept > points for kept, points in zip(modes, grid, strict=True)):
+                raise ValueError(f"model.modes {modes} exceed the smallest grid, {resolution}; lower modes")
         if beyond := [index for index, _ in self.precision.layers if index >= self.model.layers]:
             raise ValueError(
                 f"precision gives layer {beyond[0]} a setting; the model has layers 0 to {self.model.layers - 1}"

@@ -35,7 +35,7 @@ def load_run(run: Path) -> tuple[RunSpec, dict[str, torch.Tensor]]:
     return build_spec(json.loads(text), where=str(weights)), load_file(weights)
 
 
-def evaluate_run(run: Path, *, data: Path, resolution: int) -> dict[str, Any]:
+def evaluate_run(run: Path, *, data: Path, resolution: int | str) -> dict[str, Any]:
     """Test errors of a finished run at `resolution`, which may be finer than the training grid (zero-shot).
 
     Returns:

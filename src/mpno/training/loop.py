@@ -115,10 +115,12 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 64) -> Metric
     metrics: Metrics = {}
     with torch.no_grad():
         for grid, (x, y) in samples.tests.items():
-            parts = [samples.output.decode(model(part)) for part in x.split(batch_size)]
-            prediction = torch.cat([torch.as_tensor(part) for part in parts])
-            l2, h1 = relative_l2(prediction, y), relative_h1(prediction, y, periodic=samples.periodic)
-            metrics[str(grid)] = {"l2": l2.mean().item(), "h1": h1.mean().item()}
+            l2, h1 = [], []
+            for part, target in zip(x.split(batch_size), y.split(batch_size), strict=True):
+                prediction = torch.as_tensor(samples.output.decode(model(part)))
+                l2.append(relative_l2(prediction, target))
+                h1.append(relative_h1(prediction, target, periodic=samples.periodic))
+            metrics[str(grid)] = {"l2": torch.cat(l2).mean().item(), "h1": torch.cat(h1).mean().item()}
     return metrics
 
 
