@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpno.models import FNO
-    from mpno.numerics import round_to
-    from mpno.specs import MpnoError, PrecisionSetting, RunSpec
-    from mpno.spectral import SpectralConv
+    from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
+    from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
+    from mpno.spectral import SpectralConv, SphericalConv
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
     "MpnoError": "mpno.specs",
     "PrecisionSetting": "mpno.specs",
+    "RangeMonitor": "mpno.numerics",
     "RunSpec": "mpno.specs",
     "SpectralConv": "mpno.spectral",
+    "SphericalConv": "mpno.spectral",
     "round_to": "mpno.numerics",
+    "set_precision": "mpno.numerics",
+    "trace_dtypes": "mpno.numerics",
 }
 
-__all__ = ["FNO", "MpnoError", "PrecisionSetting", "RunSpec", "SpectralConv", "__version__", "round_to"]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

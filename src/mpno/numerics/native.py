@@ -41,7 +41,7 @@ def fft_is_native(format: str, device: torch.device) -> bool:
 def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch.device) -> Evidence:
     """The evidence class of an error obtained with this setting here (see :data:`mpno.specs.names.Evidence`)."""
     parts = precision.variants
-    if transform == "fft" and not all(fft_is_native(f, device) for p in parts for f in (p.forward, p.inverse)):
+    if transform in ("fft", "sht") and not all(fft_is_native(f, device) for p in parts for f in (p.forward, p.inverse)):
         return "simulated"
     formats = {f for p in parts for f in (p.real, p.forward, p.contraction, p.weights, p.inverse)}
     return "native" if all(matmul_is_native(f, device) for f in formats) else "emulated"

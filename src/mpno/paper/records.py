@@ -187,7 +187,7 @@ def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, di
                         "status": record["status"],
                         "diverged_epoch": where.get("epoch"),
                         "diverged_step": where.get("step"),
-                        "diverged_where": where.get("where"),
+                        "diverged_where": ", ".join(filter(None, (where.get("where"), where.get("operation")))) or None,
                         "run": name,
                     }
                 )

@@ -268,7 +268,8 @@ def recipe(spec: RunSpec) -> str:
     names = {"adam": "Adam", "adamw": "AdamW"}
     scheduler = {"none": "constant rate", "step": "StepLR", "one-cycle": "one-cycle"}[spec.scheduler.name]
     output = ", normalised output" if spec.training.normalise_output else ""
-    return f"{names[spec.optimizer.name]}, {scheduler}, {spec.training.loss.upper()} loss{output}"
+    techniques = f", {spec.training.techniques}" if spec.training.techniques else ""
+    return f"{names[spec.optimizer.name]}, {scheduler}, {spec.training.loss.upper()} loss{output}{techniques}"
 
 
 def _chosen(config: Config, experiments: dict[str, Experiment]) -> list[str]:

@@ -50,7 +50,9 @@ def _stored(x: Tensor, format: str) -> Tensor:
     if format == "fp32" or fft_is_native(format, x.device):
         return x
     if x.is_complex():
-        return torch.view_as_complex(round_to(torch.view_as_real(x), format))
+        # Parts and channels as one axis, along which block formats share a scale.
+        pairs = round_to(torch.view_as_real(x).flatten(-2), format).unflatten(-1, (-1, 2))
+        return torch.view_as_complex(pairs)
     return round_to(x, format)
 
 

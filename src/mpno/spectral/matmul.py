@@ -65,6 +65,12 @@ def _build(n: int, frequencies: tuple[int, ...], last: bool, direction: Directio
     Rows and columns that carry a complex number are ordered (plane, frequency) on the spectral side and
     (point, plane) on the grid side; the last axis is real on the grid side.
     """
+    # Cached, so it must not take on what surrounds the first call: a device context or inference mode.
+    with torch.device("cpu"), torch.inference_mode(False):
+        return _planes(n, frequencies, last, direction)
+
+
+def _planes(n: int, frequencies: tuple[int, ...], last: bool, direction: Direction) -> Tensor:
     k = torch.tensor(frequencies).unsqueeze(1)
     angle = 2 * math.pi * ((k * torch.arange(n)) % n).double() / n
     cos, sin = angle.cos(), angle.sin()
