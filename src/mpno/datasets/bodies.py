@@ -56,11 +56,14 @@ class Family:
 FAMILIES = {
     "ahmed": Family(
         title="Ahmed bodies",
-        citation="Ahmed, Ramm, Faltin, Some salient features of the time-averaged ground vehicle wake, SAE 840300, 1984",
+        citation=(
+            "Ahmed, Ramm, Faltin, Some salient features of the time-averaged ground vehicle wake, SAE 840300, 1984 "
+            "(the reference body)"
+        ),
         ranges_from=(
-            "The parameters are those PhysicsNeMo names for the simulations, which are not public; it prints no ranges. "
-            "These are ours, about the body of 1984 (1.044 x 0.389 x 0.288 m, clearance 0.05, fillet 0.1, slants to 40 "
-            "degrees). The least height and the largest fillet leave 0.03 m of the front flat."
+            "Ours, about the body of 1984 (1.044 x 0.389 x 0.288 m, clearance 0.05, fillet 0.1, slants of 0 to 40 "
+            "degrees): the README of PhysicsNeMo's aero_graph_net names the same seven parameters of the simulations, "
+            "which are not public, but prints no ranges. Least height and largest fillet leave 0.038 m of front flat."
         ),
         ranges={
             "length": (0.819, 1.269),
@@ -75,8 +78,10 @@ FAMILIES = {
     ),
     "car": Family(
         title="Car-like bodies without wheels",
-        citation="Umetani, Bickel, Learning three-dimensional flow for interactive aerodynamic design, ACM TOG 37, 2018 "
-        "(the set that these stand in for)",
+        citation=(
+            "Umetani, Bickel, Learning three-dimensional flow for interactive aerodynamic design, ACM TOG 37, 2018 "
+            "(the set that these stand in for)"
+        ),
         ranges_from="Ours: passenger cars, at one inlet speed.",
         ranges={
             "length": (3.6, 4.9),

@@ -1,9 +1,9 @@
-"""The HDF5 file of a set of bodies: ``/{train|test}/{index}/{field}``, one group per body, written and read one at a time.
+"""The HDF5 file of a set of bodies: ``/{train|test}/{index}/{field}``, written and read one body at a time.
 
 Fields of a body with V vertices, T triangles, P parameters and a latent grid of n points per axis: `vertices` (V, 3),
-`normals` (V, 3), `areas` (V,), `pressure` (V,), `parameters` (P,), `sdf` (n, n, n), all float32, and `triangles` (T, 3)
-int32. Attributes of a group: `inlet_speed` and `digest`. Of the file, besides those of every store: `layout` ("meshes"),
-`box` (corners of the latent grid), `parameter_names` and `statistics`, as JSON.
+`normals` (V, 3), `areas` (V,), `pressure` (V,), `parameters` (P,), `sdf` (n, n, n), all float32, and `triangles`
+(T, 3) int32. Attributes of a body: `inlet_speed` and `digest`. Of the file, besides those of every store: `layout`
+("meshes") and, as JSON, `box` (corners of the latent grid), `parameter_names` and `statistics`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Body:
 
 
 class Bodies(Sequence[Body]):
-    """The bodies of a split, each read when it is asked for. Holds no open file, so it can be sent to other processes."""
+    """The bodies of a split, each read when it is asked for. Holds no open file, so other processes can have it too."""
 
     def __init__(self, path: Path, split: str) -> None:
         self.path, self.split = path, split
@@ -193,8 +193,9 @@ class _Writer:
     def __init__(self, path: Path, file: h5py.File, attrs: dict[str, Any], descriptions: dict[str, str]) -> None:
         self.path, self.file, self.attrs, self.descriptions = path, file, attrs, descriptions
         self.parameters = len(attrs["parameter_names"])
-        self.first: Body | None = None
-        self.digests: dict[str, str] = {}
+        self.grid: tuple[tuple[int, ...], list] | None = None
+        self.keys: dict[str, str] = {}
+        """Of each digest, the body that has it."""
         self.moments = {name: _Moments() for name in NORMALISED}
 
     def write(self, splits: Mapping[str, Iterable[Body]]) -> None:
@@ -205,15 +206,15 @@ class _Writer:
                 count += 1
             if not count:
                 raise MpnoError(f"{self.path}: no {split} bodies; give at least one")
-        assert self.first is not None
+        assert self.grid is not None
         root = self.attrs | {
             "layout": LAYOUT,
             "format_version": FORMAT_VERSION,
             "created_by": _creator(),
-            "box": json.dumps(self.first.box.tolist()),
+            "box": json.dumps(self.grid[1]),
             "parameter_names": json.dumps(list(self.attrs["parameter_names"])),
             "statistics": json.dumps({name: m.summary() for name, m in self.moments.items() if m.count}),
-            "digest": _total(self.digests),
+            "digest": _total({key: found for found, key in self.keys.items()}),
         }
         for name, value in root.items():
             self.file.attrs[name] = h5py.Empty("i8") if value is None else value
@@ -222,10 +223,8 @@ class _Writer:
         arrays = body.arrays()
         self._check(key, body, arrays)
         found = _digest(body)
-        if found in self.digests.values():
-            twin = next(other for other, value in self.digests.items() if value == found)
+        if (twin := self.keys.setdefault(found, key)) != key:
             raise MpnoError(f"{self.path}: {key} and {twin} are the same body; give each once, in one split")
-        self.digests[key] = found
         group = self.file.create_group(key)
         group.attrs["inlet_speed"] = h5py.Empty("f8") if body.inlet_speed is None else float(body.inlet_speed)
         group.attrs["digest"] = found
@@ -236,14 +235,11 @@ class _Writer:
             kept = group.create_dataset(name, data=array, track_times=False, **options)
             kept.attrs["description"] = self.descriptions[name]
         if split == "train":
-            speed = [] if body.inlet_speed is None else [[body.inlet_speed]]
+            speed = np.array([] if body.inlet_speed is None else [body.inlet_speed])
             for name, moments in self.moments.items():
                 values = speed if name == "inlet_speed" else arrays[name]
-                moments.add(
-                    np.reshape(values, (-1, self.parameters if name == "parameters" else 1))
-                    if np.size(values)
-                    else None
-                )
+                if values.size:
+                    moments.add(values.reshape(-1, self.parameters if name == "parameters" else 1))
 
     def _check(self, key: str, body: Body, arrays: dict[str, np.ndarray]) -> None:
         """Refuse a body whose arrays do not belong together, or not to this file."""
@@ -268,11 +264,12 @@ class _Writer:
             raise MpnoError(f"{self.path}: {key}/triangles names vertices {low} to {high}; allowed: 0 to {count - 1}")
         if body.inlet_speed is not None and not np.isfinite(body.inlet_speed):
             raise MpnoError(f"{self.path}: {key} has inlet speed {body.inlet_speed}; allowed: a finite number or None")
-        self.first = self.first or body
-        if body.sdf.shape != self.first.sdf.shape or not np.array_equal(body.box, self.first.box):
+        here = (arrays["sdf"].shape, np.asarray(body.box, dtype=np.float64).tolist())
+        self.grid = self.grid or here
+        if here != self.grid:
             raise MpnoError(
-                f"{self.path}: {key} has a latent grid of {body.sdf.shape} on {body.box.tolist()}, the first body "
-                f"{self.first.sdf.shape} on {self.first.box.tolist()}; use one grid for all"
+                f"{self.path}: {key} has a latent grid of {here[0]} on {here[1]}, the first body {self.grid[0]} on "
+                f"{self.grid[1]}; use one grid for all"
             )
 
 
@@ -282,9 +279,8 @@ class _Moments:
     def __init__(self) -> None:
         self.count, self.mean, self.squares = 0, np.zeros(1), np.zeros(1)
 
-    def add(self, values: np.ndarray | None) -> None:
-        if values is None:
-            return
+    def add(self, values: np.ndarray) -> None:
+        """Count in `values`, (n, channels)."""
         values = values.astype(np.float64)
         count, mean = len(values), values.mean(axis=0)
         total, apart = self.count + count, mean - self.mean

@@ -103,12 +103,11 @@ def solve(panels: Panels, mirrors: Sequence[int] = ()) -> Flow:
         MpnoError: the flow is not finite, as where panels overlap.
     """
     influence = induced(panels.centre, panels, mirrors)
-    matrix = np.einsum("ijc,ic->ij", influence, panels.normal)
+    matrix = np.einsum("cij,ic->ij", influence, panels.normal)
     # A panel's own sheet turns half its flux out: the solid angle seen from on the panel has no sign of its own.
     np.fill_diagonal(matrix, matrix.diagonal() + 0.5)
     strength = scipy.linalg.solve(matrix, -panels.normal[:, 0], check_finite=False)
-    velocity = influence.transpose(0, 2, 1) @ strength
-    velocity += 0.5 * strength[:, None] * panels.normal
+    velocity = (influence @ strength).T + 0.5 * strength[:, None] * panels.normal
     velocity[:, 0] += 1.0
     cp = 1.0 - (velocity**2).sum(axis=1)
     if not np.isfinite(cp).all():
@@ -117,17 +116,20 @@ def solve(panels: Panels, mirrors: Sequence[int] = ()) -> Flow:
 
 
 def induced(points: np.ndarray, panels: Panels, mirrors: Sequence[int] = ()) -> np.ndarray:
-    """Velocity at `points`, (M, 3), that each of N panels and its images induce at unit strength: (M, N, 3).
+    """Velocity at `points`, (M, 3), that each of N panels and its images induce at unit strength: (3, M, N).
 
     A point on a panel gets the mean of the two sides, that is no normal velocity from that panel.
     """
-    out = np.zeros((len(points), len(panels.area), 3))
+    out = np.zeros((3, len(points), len(panels.area)))
     rows = max(1, BLOCK // len(panels.area))
     for reflected in _reflections(mirrors):
         for start in range(0, len(points), rows):
             block = slice(start, start + rows)
             # A mirrored panel's velocity at a point is the mirror image of the panel's velocity at the point's image.
-            out[block] += _quadrilaterals(points[block] * reflected, panels) * reflected
+            local = _quadrilaterals(points[block] * reflected, panels)
+            for axis in range(3):
+                for part, direction in zip(local, panels.frame[:, :, axis].T, strict=True):
+                    out[axis, block] += part * (direction * reflected[axis])
     return out
 
 
@@ -140,8 +142,8 @@ def _reflections(mirrors: Sequence[int]) -> list[np.ndarray]:
     return signs
 
 
-def _quadrilaterals(points: np.ndarray, panels: Panels) -> np.ndarray:
-    """The panel formula, (M, N, 3)."""
+def _quadrilaterals(points: np.ndarray, panels: Panels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The panel formula: velocity along the three axes of the panels' frames, each (M, N)."""
     x, y, z = (points @ axis.T - (panels.centre * axis).sum(1) for axis in panels.frame.transpose(1, 0, 2))
     # Rounding lifts a panel's own centroid off its plane, to one side or the other.
     z = np.where(np.abs(z) < ON_PLANE * np.sqrt(panels.area), 0.0, z)
@@ -163,8 +165,7 @@ def _quadrilaterals(points: np.ndarray, panels: Panels) -> np.ndarray:
     angle = _solid_angle(z, panels.corners, to, squared, (0, 1, 2)) + _solid_angle(
         z, panels.corners, to, squared, (0, 2, 3)
     )
-    local = np.stack([along, across, angle], axis=-1) / (4 * np.pi)
-    return np.einsum("mnf,nfc->mnc", local, panels.frame)
+    return along / (4 * np.pi), across / (4 * np.pi), angle / (4 * np.pi)
 
 
 def _solid_angle(

@@ -126,8 +126,9 @@ def rounded(profile: Profile, cells: tuple[int, int, int], fan: int = FAN) -> Me
 
     (above, normal), below = _skeleton(profile, cells[0], fan)
     line = below[station] + up[:, None] * (above - below)[station]  # x, z, radius
-    if (flat := (above - below)[:, 1].min()) <= 0 or (wide := profile.width / 2 - line[:, 2].max()) <= 0:
-        raise MpnoError(f"body: the edges leave {1e3 * min(flat, wide):.0f} mm between them; take smaller radii")
+    left = min((above - below)[:, 1].min(), profile.width / 2 - line[:, 2].max())
+    if left <= 0:
+        raise MpnoError(f"body: the edges leave {1e3 * left:.0f} mm between them; take smaller radii")
     direction = np.stack([turn[:, 0], turn[:, 1], np.zeros(len(nodes))], axis=1)
     upper = turn[:, 2] > 0
     direction[:, [0, 2]] += turn[:, [2]] * np.where(upper[:, None], normal[station], [0.0, 1.0])
@@ -140,7 +141,7 @@ def rounded(profile: Profile, cells: tuple[int, int, int], fan: int = FAN) -> Me
 
 
 def _turn(index: np.ndarray, count: int, fan: int) -> np.ndarray:
-    """Weight of the next face's normal: the tangent of equal angles, one at the end of the lattice, zero on the flat."""
+    """Weight of the next face's normal: the tangent of equal angles, 1 at the end of the lattice, 0 on the flat."""
     beyond = np.maximum(fan - index, 0) - np.maximum(index - (count - fan), 0)
     return -np.tan(np.pi / 4 * beyond / fan)
 

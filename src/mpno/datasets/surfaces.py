@@ -57,8 +57,8 @@ class Surface:
         if len(np.unique(ahead)) < len(ahead) or (ahead[found] != back).any():
             bad = int((ahead[found] != back).sum())
             raise MpnoError(
-                f"{where}: not closed or not oriented throughout ({bad} of {len(ahead)} triangle sides have no partner); "
-                "allowed: a watertight surface seen from outside counter-clockwise; repair it or leave it out"
+                f"{where}: not closed or not oriented throughout ({bad} of {len(ahead)} triangle sides have no "
+                "partner); allowed: a watertight surface seen from outside counter-clockwise; repair it or leave it out"
             )
         if (volume := float((a * normals).sum() / 6)) <= 0:
             raise MpnoError(f"{where}: its volume is {volume:g}, it is inside out; reverse the triangles")
@@ -86,10 +86,10 @@ class Surface:
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         """Distance of `points`, (M, 3), to the surface, negative inside, exact up to rounding: (M,) float64.
 
-        A first bound comes from the triangles with the nearest centroids; then every triangle whose enclosing sphere about
-        its centroid comes within the bound is measured, so none is missed. The sign is that of the offset along the
-        pseudo-normal of the face, edge or vertex that is nearest (J. A. Baerentzen, H. Aanaes, Signed distance computation
-        using the angle weighted pseudonormal, IEEE TVCG 11, 2005). Takes M x T multiplications of short vectors.
+        A first bound comes from the triangles with the nearest centroids; then every triangle whose enclosing sphere
+        about its centroid comes within the bound is measured, so none is missed. The sign is that of the offset along
+        the pseudo-normal of the face, edge or vertex that is nearest (J. A. Baerentzen, H. Aanaes, Signed distance
+        computation using the angle weighted pseudonormal, IEEE TVCG 11, 2005). Takes M x T short scalar products.
         """
         # About the middle, so that nothing cancels in the squares of coordinates below.
         middle = self.vertices.mean(axis=0)
@@ -98,12 +98,13 @@ class Surface:
         centroids = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centroids[:, None], axis=2).max(axis=1)
         near = cKDTree(centroids).query(points, k=np.arange(1, min(NEAREST, len(centroids)) + 1))[1]
-        best, nearest, foot = np.empty(len(points)), np.empty(len(points), dtype=np.int64), np.empty((len(points), 3))
-        # |p - c| <= u + r, squared, is one scalar product per pair: of (p, |p|^2 - u^2, u, 1) and (2c, -1, 2r, r^2 - |c|^2).
+        best, foot = np.empty(len(points)), np.empty((len(points), 3))
+        nearest = np.empty(len(points), dtype=np.int64)
+        # |p - c| <= u + r, squared, is a scalar product: (p, |p|^2 - u^2, u, 1) . (2c, -1, 2r, r^2 - |c|^2) >= 0.
         triangle_side = np.column_stack(
             [2 * centroids, -np.ones(len(reach)), 2 * reach, reach**2 - (centroids**2).sum(1)]
         ).T
-        slack = -1e-12 * (centroids**2).sum(1).max()
+        slack = -1e-12 * max((centroids**2).sum(1).max(), (points**2).sum(1).max(initial=0.0))
         for part in np.array_split(np.arange(len(points)), -(-len(points) // BATCH)):
             p, here = points[part], near[part]
             squared, _ = closest(np.repeat(p, here.shape[1], axis=0), corners[here.ravel()])
