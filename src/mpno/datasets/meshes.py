@@ -170,7 +170,7 @@ def verify_bodies(path: Path) -> str:
     """
     found: dict[str, str] = {}
     with _reading(path) as file:
-        for split in sorted(key for key in file if isinstance(file[key], h5py.Group)):
+        for split in ("test", "train"):
             for index in range(len(_group(file, split))):
                 body = _read(file, split, index)
                 key = f"{split}/{index:05d}"
