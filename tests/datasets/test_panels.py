@@ -42,7 +42,9 @@ def test_panel_velocity_is_the_integral_of_point_sources() -> None:
     across = np.stack([s - 1, -s, s, 1 - s]).T @ corners
     element = w * np.linalg.norm(np.cross(along, across), axis=1)
     offset = points[:, None] - shape.T @ corners
-    expected = np.einsum("pqc,q->pc", offset / np.linalg.norm(offset, axis=2, keepdims=True) ** 3, element) / (4 * np.pi)
+    expected = np.einsum("pqc,q->pc", offset / np.linalg.norm(offset, axis=2, keepdims=True) ** 3, element) / (
+        4 * np.pi
+    )
     one = Panels.of(corners[None])
     np.testing.assert_allclose(panels.induced(points, one)[:, :, 0].T, expected, atol=1e-10)
     assert one.area[0] == pytest.approx(element.sum(), rel=1e-12)
@@ -63,7 +65,9 @@ def test_a_panel_with_two_corners_in_one_is_a_triangle() -> None:
 
 def test_quadrilateral_without_area_is_refused() -> None:
     with pytest.raises(MpnoError, match="quadrilateral 1 has no area"):
-        Panels.of(np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]]))
+        Panels.of(
+            np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]])
+        )
 
 
 def test_sphere_converges_to_the_analytic_pressure() -> None:

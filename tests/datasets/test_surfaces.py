@@ -117,7 +117,11 @@ def test_vertex_normals_of_a_box_do_not_see_how_its_faces_are_cut() -> None:
 BALL = trimesh.creation.icosphere(subdivisions=1)
 SPOILT = {
     "a triangle is missing": (BALL.vertices, BALL.faces[1:], r"not closed .* \(3 of 237"),
-    "one faces inwards": (BALL.vertices, np.vstack([BALL.faces[0, ::-1], BALL.faces[1:]]), "not closed or not oriented"),
+    "one faces inwards": (
+        BALL.vertices,
+        np.vstack([BALL.faces[0, ::-1], BALL.faces[1:]]),
+        "not closed or not oriented",
+    ),
     "one is there twice": (BALL.vertices, np.vstack([BALL.faces, BALL.faces[:1]]), "not closed or not oriented"),
     "inside out": (BALL.vertices, BALL.faces[:, ::-1], "inside out"),
     "a triangle has no area": (BALL.vertices, np.vstack([BALL.faces, [[0, 0, 1]]]), "triangle 80 has no area"),
