@@ -118,11 +118,11 @@ def test_pressure_of_another_form_is_refused(tmp_path: Path, content: bytes, wor
 def test_mesh_of_another_form_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tri_mesh.ply"
     trimesh.creation.icosphere(subdivisions=3).export(path)
-    with pytest.raises(MpnoError, match="tri_mesh.ply: 642 vertices and 1280 triangles; a car of this set has 3586"):
+    with pytest.raises(MpnoError, match=r"tri_mesh\.ply: 642 vertices and 1280 triangles; a car of this set has 3586"):
         read_mesh(path)
     for content in (b"", b"ply\nnonsense\n", path.read_bytes()[:300]):
         path.write_bytes(content)
-        with pytest.raises(MpnoError, match="tri_mesh.ply: ") as caught:
+        with pytest.raises(MpnoError, match=r"tri_mesh\.ply: ") as caught:
             read_mesh(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(MpnoError, match="not a readable PLY mesh"):
@@ -135,7 +135,7 @@ def test_open_mesh_is_refused_by_name_and_nothing_written(tmp_path: Path) -> Non
     faces[0] = faces[1]
     pairs = {"train": [save(tmp_path / "a", 0)], "test": []}
     pairs["test"] = [save(tmp_path / "b", 1, trimesh.Trimesh(mesh.vertices, faces, process=False))]
-    with pytest.raises(MpnoError, match="b/tri_mesh.ply: not closed"):
+    with pytest.raises(MpnoError, match=r"b/tri_mesh\.ply: not closed"):
         write_cars(pairs, tmp_path / "car.h5", resolution=4, licence="", origin=ORIGIN)
     assert not (tmp_path / "car.h5").exists()
 

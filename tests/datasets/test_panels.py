@@ -83,7 +83,7 @@ def test_sphere_converges_to_the_analytic_pressure() -> None:
 
 
 def test_ellipsoid_converges_to_the_analytic_velocity() -> None:
-    """The surface velocity is the stream's tangential part times 2 / (2 - alpha) (H. Lamb, Hydrodynamics, section 114)."""
+    """On the surface, the stream's tangential part times 2 / (2 - alpha) (H. Lamb, Hydrodynamics, section 114)."""
     a, b, c = axes = (2.0, 0.7, 1.1)
     alpha = a * b * c * quad(lambda x: (a**2 + x) ** -1.5 * ((b**2 + x) * (c**2 + x)) ** -0.5, 0, np.inf)[0]
     errors = []
@@ -111,7 +111,7 @@ def test_mirrors_stand_for_the_bodies_they_show() -> None:
 
 
 def test_no_fluid_passes_the_body_or_the_ground() -> None:
-    body = Panels.of(cubed_sphere(4).half + [0, 0, 1.2])
+    body = Panels.of(cubed_sphere(4).half + np.array([0, 0, 1.2]))
     flow = panels.solve(body, mirrors=(1, 2))
     assert np.abs((flow.velocity * body.normal).sum(axis=1)).max() < 1e-12
     ground = np.array([[0.0, 0, 0], [1.0, 0.3, 0], [-2.0, 1.0, 0]])
@@ -121,10 +121,10 @@ def test_no_fluid_passes_the_body_or_the_ground() -> None:
 
 
 def test_sphere_near_the_ground_converges() -> None:
-    """Successive lifts draw together, at least by half per halving of the panels; the gap speeds the flow up: suction."""
+    """Successive lifts draw together by nearly half or more; the gap speeds the flow up, so there is suction."""
     lifts, drags = [], []
     for n in (2, 4, 8):
-        body = Panels.of(cubed_sphere(n).half + [0, 0, 1.25])
+        body = Panels.of(cubed_sphere(n).half + np.array([0, 0, 1.25]))
         force = panels.forces(body, panels.solve(body, mirrors=(1, 2)).cp)
         lifts.append(force[2])
         drags.append(force[0])

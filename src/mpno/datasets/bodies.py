@@ -2,6 +2,8 @@
 
 Potential flow has no wake and no separation, so these are stand-in data: the pressure is a real function of the shape
 with suction, stagnation and ground effect, but it is not that of the finite-volume simulations the paper trained on.
+The coefficient differs from that on a mesh twice as fine by 0.020 (Ahmed body) and 0.035 (car-like body) in the
+area-weighted mean square, measured on one body of each, where its own size is 0.51 and 0.63.
 """
 
 from __future__ import annotations
@@ -88,11 +90,11 @@ FAMILIES = {
             "width": (1.6, 1.95),
             "height": (1.10, 1.40),
             "clearance": (0.12, 0.25),
-            "hood": (0.55, 0.70),
-            "deck": (0.60, 0.85),
+            "hood": (0.58, 0.70),
+            "deck": (0.62, 0.85),
             "windscreen": (0.18, 0.26),
             "cabin": (0.38, 0.46),
-            "tumblehome": (0.05, 0.20),
+            "tumblehome": (0.05, 0.18),
             "inlet_speed": (20.0, 20.0),
         },
         build=shapes.car,

@@ -30,6 +30,8 @@ SLANT = 0.222
 """Length of its slant along the surface, metres: that of the 1984 body."""
 NOSE, SIDE = 0.22, 0.16
 """Radii of a car-like body's edges, at its front and from its middle to its rear, metres."""
+GLASS = 0.22
+"""Lengths along x of its windscreen and of its rear window, as a share of its own."""
 TAPER = 0.08
 """By what share a car-like body is narrower at its ends than in the middle."""
 
@@ -232,15 +234,15 @@ def car(
     Args:
         length, width, height, clearance: metres; height is that of the roof over the underside.
         hood, deck: heights of hood and rear deck over the underside, as a share of the roof's.
-        windscreen: where the windscreen begins, as a share of the length. It takes a fifth of the length.
-        cabin: length of cabin and windscreen, as a share of the length. The rear window takes a fifth more.
+        windscreen: where the windscreen begins, as a share of the length.
+        cabin: length of cabin and windscreen, as a share of the length; the rear window follows.
         tumblehome: by what share the body is narrower at the roof than at the underside.
         fan: panels per half edge.
 
     Raises:
         MpnoError: the edges' radii leave no flat between them.
     """
-    glass = 0.2 * length
+    glass = GLASS * length
 
     def top(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rise, fall = (x - windscreen * length) / glass, (x - (windscreen + cabin) * length) / glass

@@ -97,7 +97,7 @@ class Surface:
         corners = self.vertices[self.triangles] - middle
         centroids = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centroids[:, None], axis=2).max(axis=1)
-        near = KDTree(centroids).query(points, k=np.arange(1, min(NEAREST, len(centroids)) + 1))[1]
+        near = np.reshape(KDTree(centroids).query(points, k=min(NEAREST, len(centroids)))[1], (len(points), -1))
         best, foot = np.empty(len(points)), np.empty((len(points), 3))
         nearest = np.empty(len(points), dtype=np.int64)
         # |p - c| <= u + r, squared, is a scalar product: (p, |p|^2 - u^2, u, 1) . (2c, -1, 2r, r^2 - |c|^2) >= 0.
