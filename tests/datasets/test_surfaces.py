@@ -86,6 +86,15 @@ def test_sign_is_that_of_the_winding_number(sedan: Surface) -> None:
     np.testing.assert_array_equal(sedan.signed_distance(points) < 0, inside)
 
 
+def test_sign_beyond_a_sharp_tip_and_sharp_edges() -> None:
+    """Where the nearest point is a tip, some of the faces that meet there look away from a point outside."""
+    corners = np.array([[0.3, 0, 0], [-0.15, 0.26, 0], [-0.15, -0.26, 0], [0.0, 0, 5]])
+    needle = of(trimesh.convex.convex_hull(corners))
+    points = np.random.default_rng(5).uniform([-1, -1, -0.5], [1, 1, 6], (2000, 3))
+    over = np.einsum("tc,ptc->pt", needle.normals, points[:, None] - needle.vertices[needle.triangles[:, 0]])
+    np.testing.assert_array_equal(needle.signed_distance(points) > 0, (over > 0).any(axis=1))
+
+
 def test_sign_flips_across_the_surface_and_vertices_lie_on_it(sedan: Surface) -> None:
     assert np.abs(sedan.signed_distance(sedan.vertices)).max() == 0.0
     step = 1e-7

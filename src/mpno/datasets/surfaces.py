@@ -86,39 +86,48 @@ class Surface:
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         """Distance of `points`, (M, 3), to the surface, negative inside, exact up to rounding: (M,) float64.
 
-        A first bound comes from the triangles with the nearest centroids; then every triangle whose enclosing sphere
-        about its centroid comes within the bound is measured, so none is missed. The sign is that of the offset along
-        the pseudo-normal of the face, edge or vertex that is nearest (J. A. Baerentzen, H. Aanaes, Signed distance
-        computation using the angle weighted pseudonormal, IEEE TVCG 11, 2005). Takes M x T short scalar products.
+        The sign is that of the offset along the pseudo-normal of the face, edge or vertex that is nearest (J. A.
+        Baerentzen, H. Aanaes, Signed distance computation using the angle weighted pseudonormal, IEEE TVCG 11, 2005).
         """
-        # About the middle, so that nothing cancels in the squares of coordinates below.
+        squared, triangle, foot = self.nearest(points)
+        offset = points - (self.vertices[self.triangles[triangle]] * foot[:, :, None]).sum(1)
+        side = (offset * self._pseudo_normals(triangle, foot)).sum(1)
+        return np.copysign(np.sqrt(squared), side)
+
+    def nearest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nearest points of the surface to `points`, (M, 3).
+
+        A first bound comes from the triangles with the nearest centroids; then every triangle whose enclosing sphere
+        about its centroid comes within the bound is measured, so none is missed. Takes M x T short scalar products.
+
+        Returns:
+            The squared distances (M,), the triangles (M,), and the barycentric coordinates in them (M, 3).
+        """
+        # About the middle, so that little cancels in the squares of coordinates below.
         middle = self.vertices.mean(axis=0)
-        points = np.asarray(points, dtype=np.float64) - middle
-        corners = self.vertices[self.triangles] - middle
+        points, corners = points - middle, self.vertices[self.triangles] - middle
         centroids = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centroids[:, None], axis=2).max(axis=1)
         near = np.reshape(KDTree(centroids).query(points, k=min(NEAREST, len(centroids)))[1], (len(points), -1))
-        best, foot = np.empty(len(points)), np.empty((len(points), 3))
-        nearest = np.empty(len(points), dtype=np.int64)
         # |p - c| <= u + r, squared, is a scalar product: (p, |p|^2 - u^2, u, 1) . (2c, -1, 2r, r^2 - |c|^2) >= 0.
-        triangle_side = np.column_stack(
+        of_triangle = np.column_stack(
             [2 * centroids, -np.ones(len(reach)), 2 * reach, reach**2 - (centroids**2).sum(1)]
-        ).T
-        slack = -1e-12 * max((centroids**2).sum(1).max(), (points**2).sum(1).max(initial=0.0))
-        for part in np.array_split(np.arange(len(points)), -(-len(points) // BATCH)):
-            p, here = points[part], near[part]
+        )
+        slack = -1e-12 * max((centroids**2).sum(1).max(), (points**2).sum(1).max())
+        found = []
+        for start in range(0, len(points), BATCH):
+            p, here = points[start : start + BATCH], near[start : start + BATCH]
             squared, _ = closest(np.repeat(p, here.shape[1], axis=0), corners[here.ravel()])
             bound = squared.reshape(here.shape).min(axis=1)
-            point_side = np.column_stack([p, (p**2).sum(1) - bound, np.sqrt(bound), np.ones(len(p))])
-            row, triangle = _at_least(point_side, triangle_side, slack)
+            of_point = np.column_stack([p, (p**2).sum(1) - bound, np.sqrt(bound), np.ones(len(p))])
+            row, triangle = _at_least(of_point, of_triangle.T, slack)
             squared, weights = closest(p[row], corners[triangle])
             # Rows ascend; sorted by distance within each, the first of each is the nearest.
             order = np.lexsort((squared, row))
             chosen = order[np.unique(row, return_index=True)[1]]
-            best[part], nearest[part], foot[part] = squared[chosen], triangle[chosen], weights[chosen]
-        offset = points - (corners[nearest] * foot[:, :, None]).sum(1)
-        side = (offset * self._pseudo_normals(nearest, foot)).sum(1)
-        return np.copysign(np.sqrt(best), side)
+            found.append((squared[chosen], triangle[chosen], weights[chosen]))
+        squared, triangle, foot = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return squared, triangle, foot
 
     def _pseudo_normals(self, triangle: np.ndarray, foot: np.ndarray) -> np.ndarray:
         """Normal of the face, edge or vertex on which the point with barycentric coordinates `foot` lies."""
