@@ -93,6 +93,8 @@ def test_layout_and_attributes(toy: Path) -> None:
         kept: Any = file["train/00000/sdf"]
         assert (kept.chunks, kept.compression, kept.dtype) == ((4, 4, 4), "gzip", np.dtype("<f4"))
         assert "metres" in kept.attrs["description"]
+        # Else the bytes would depend on the second they were written in.
+        assert not kept.id.get_create_plist().get_obj_track_times()
 
 
 def test_statistics_are_those_of_the_training_split(toy: Path) -> None:

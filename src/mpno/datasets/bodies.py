@@ -2,8 +2,8 @@
 
 Potential flow has no wake and no separation, so these are stand-in data: the pressure is a real function of the shape
 with suction, stagnation and ground effect, but it is not that of the finite-volume simulations the paper trained on.
-The coefficient differs from that on a mesh twice as fine by 0.020 (Ahmed body) and 0.035 (car-like body) in the
-area-weighted mean square, measured on one body of each, where its own size is 0.51 and 0.63.
+The coefficient differs from that on a mesh twice as fine by 0.020 (Ahmed body) and 0.031 (car-like body) in the
+area-weighted mean square, measured on one body of each, where its own size is 0.51 and 0.62.
 """
 
 from __future__ import annotations
