@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def test_flow_is_that_of_a_body_over_the_ground(name: str) -> None:
     assert cp.min() > -5
     half = len(mesh.quads) // 2
     np.testing.assert_array_equal(cp[mesh.quads[:half]], cp[mesh.quads[half:, ::-1]])
+
+
+def test_the_ground_draws_the_flow_in_under_the_body() -> None:
+    """The same body far above the ground has less suction on its underside."""
+    near = reference()
+    far = replace(near, vertices=near.vertices + np.array([0, 0, 5.0]))
+    under = near.vertices[:, 2] < near.vertices[:, 2].min() + 1e-9
+    assert vertex_cp(near)[under].mean() < vertex_cp(far)[under].mean() - 0.05
 
 
 def test_pressure_is_quadratic_in_the_speed_and_the_coefficient_does_not_know_it() -> None:
