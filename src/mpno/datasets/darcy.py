@@ -25,11 +25,11 @@ import numpy as np
 import pyamg
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
-from scipy.special import ndtri
 from tqdm import tqdm
 
+from mpno.datasets.draws import normals
 from mpno.datasets.store import Split
-from mpno.specs import MpnoError, allowed
+from mpno.specs import MpnoError
 
 MODES = 256
 """Cosine modes per axis, on every grid. Those left out hold 1.1e-5 of the field's variance or less, for both media."""
@@ -41,7 +41,6 @@ DIRECT_CELLS = 128
 """Up to here a sparse factorisation, above conjugate gradients with an algebraic multigrid: timed, they tie at 128."""
 AMG_TOLERANCE = 1e-10
 AMG_ITERATIONS = 100
-SPLITS = {"train": 0, "test": 1}
 
 
 @dataclass(frozen=True)
@@ -189,16 +188,7 @@ def generate(
 
 def _modes(seed: int, index: int, split: str) -> np.ndarray:
     """Standard normal coefficients of the cosine modes, (MODES, MODES), keyed by (seed, split, index)."""
-    if split not in SPLITS:
-        raise MpnoError(f"darcy: split {split!r}; {allowed(split, SPLITS)}")
-    if not (0 <= seed < 2**64 and 0 <= index < 2**64):
-        raise MpnoError(f"darcy: seed {seed}, sample {index}; allowed: 0 to 2^64 - 1 for both")
-    # Typed, since numpy takes a list with a large integer for one of floats.
-    key, counter = np.array([seed, SPLITS[split]], np.uint64), np.array([0, 0, 0, index], np.uint64)
-    stream = np.random.Philox(key=key, counter=counter)
-    # numpy keeps a bit generator's raw words across versions, but not its normal variates: make these from the words.
-    uniform = ((stream.random_raw(MODES**2) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return ndtri(uniform).reshape(MODES, MODES)
+    return normals("darcy", seed, split, index, MODES**2).reshape(MODES, MODES)
 
 
 def _field(modes: np.ndarray, where: np.ndarray, medium: Medium) -> np.ndarray:

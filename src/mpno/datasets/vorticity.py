@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpno.datasets import fourier
 from mpno.specs import MpnoError
 
 COURANT_LIMIT = 1.35
@@ -77,22 +78,22 @@ class Solver:
         """A real factor of complex numbers, once for each of their two parts."""
         return factor[..., None].expand(*factor.shape, 2).to(self.dtype).contiguous()
 
-    def spectrum(self, fields: np.ndarray) -> Tensor:
-        """State of real fields (batch, n, n): their coefficients for exp(i k . x), without the mean and what is not kept."""
-        values = torch.from_numpy(np.ascontiguousarray(fields, dtype=np.float64))
-        modes = torch.fft.rfft2(values, norm="forward")[..., : kept(self.n) + 1].mT * self._kept
-        return torch.view_as_real(modes.to(self._complex).contiguous())
+    def state(self, modes: np.ndarray) -> Tensor:
+        """State of fields given as :mod:`mpno.datasets.fourier` modes (batch, ...): what is kept of them, less the mean."""
+        cut = kept(self.n)
+        fitted = torch.from_numpy(fourier.resize(modes, cut)).mT
+        state = torch.zeros(len(modes), cut + 1, self.n, dtype=torch.complex128)
+        state[..., : cut + 1], state[..., self.n - cut :] = fitted[..., : cut + 1], fitted[..., cut + 1 :]
+        return torch.view_as_real((state * self._kept).to(self._complex))
 
-    def coefficients(self, state: Tensor) -> np.ndarray:
-        """Coefficients of a state as complex128 (batch, n, (n - 1) // 3 + 1), over (k_x, k_y)."""
-        return torch.view_as_complex(state).mT.to(torch.complex128).numpy()
-
-    def fields(self, state: Tensor) -> np.ndarray:
-        """Real fields (batch, n, n) of a state; float64."""
-        return np.fft.irfft2(self.coefficients(state), s=(self.n, self.n), norm="forward")
+    def modes(self, state: Tensor) -> np.ndarray:
+        """Modes of a state, complex128 (batch, 2 K + 1, K + 1) with K = (n - 1) // 3."""
+        cut = kept(self.n)
+        columns = torch.view_as_complex(state).mT.to(torch.complex128)
+        return torch.cat([columns[:, : cut + 1], columns[:, self.n - cut :]], dim=1).numpy()
 
     def run(self, state: Tensor, forcing: Tensor, steps: int) -> tuple[Tensor, np.ndarray]:
-        """Advance `state` by `steps` steps under the steady `forcing`, both as :meth:`spectrum` gives them.
+        """Advance `state` by `steps` steps under the steady `forcing`, both as :meth:`state` gives them.
 
         Returns:
             The new state, and per sample the largest Courant number (|u| + |v|) dt n / (2 pi) seen at every 16th step and
