@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 import pyamg
 import scipy.sparse as sparse
-from scipy.sparse.linalg import splu
+from scipy.linalg import solveh_banded
 from tqdm import tqdm
 
 from mpno.datasets.draws import normals
@@ -116,21 +116,9 @@ def solve(a: np.ndarray, forcing: np.ndarray | float = 1.0) -> np.ndarray:
     if not (np.isfinite(a).all() and (a > 0).all()):
         raise MpnoError(f"darcy: coefficient between {a.min()} and {a.max()}; allowed: positive finite values")
     n = a.shape[0]
-    matrix = _matrix(a)
     load = np.broadcast_to(np.asarray(forcing, dtype=np.float64) / n**2, a.shape).ravel()
-    if n <= DIRECT_CELLS:
-        # The matrix is symmetric positive definite: no pivoting, and an ordering for symmetric patterns.
-        factors = splu(
-            matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
-        return factors.solve(load).reshape(n, n)
-    hierarchy = pyamg.ruge_stuben_solver(matrix, max_coarse=100)
-    u, info = hierarchy.solve(load, tol=AMG_TOLERANCE, maxiter=AMG_ITERATIONS, accel="cg", return_info=True)
-    if info != 0:
-        raise MpnoError(
-            f"darcy: {n} x {n} cells did not converge in {AMG_ITERATIONS} iterations; the coefficient spans "
-            f"{a.min():g} to {a.max():g}: lower its contrast or solve on at most {DIRECT_CELLS} cells"
-        )
+    bands = _bands(a)
+    u = _factorise(bands, load) if n <= DIRECT_CELLS else _iterate(bands, load)
     return u.reshape(n, n)
 
 
@@ -220,8 +208,11 @@ def _two_valued(field: np.ndarray, medium: Medium) -> np.ndarray:
     return np.where(field > 0, medium.high, medium.low)
 
 
-def _matrix(a: np.ndarray) -> sparse.csr_array:
-    """The five-point matrix of the fluxes out of each cell, times the cell width squared."""
+def _bands(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The five-point matrix of the fluxes out of each cell, times the cell width squared; cells row after row.
+
+    Returns its diagonal (n^2), and what couples a cell with the next one (n^2 - 1) and with the one a row on (n^2 - n).
+    """
     n = a.shape[0]
     vertical, horizontal = np.zeros((n + 1, n)), np.zeros((n, n + 1))
     vertical[1:-1] = 2 * a[1:] * a[:-1] / (a[1:] + a[:-1])
@@ -231,7 +222,30 @@ def _matrix(a: np.ndarray) -> sparse.csr_array:
     centre = (vertical[:-1] + vertical[1:] + horizontal[:, :-1] + horizontal[:, 1:]).ravel()
     beside = horizontal[:, 1:].copy()
     beside[:, -1] = 0.0  # the last cell of a row and the first of the next are no neighbours
-    side, below = -beside.ravel()[:-1], -vertical[1:-1].ravel()
+    return centre, -beside.ravel()[:-1], -vertical[1:-1].ravel()
+
+
+def _factorise(bands: tuple[np.ndarray, np.ndarray, np.ndarray], load: np.ndarray) -> np.ndarray:
+    """Solve by Cholesky factors of the band: dense work on n^2 x n numbers, and no ordering to find."""
+    centre, side, below = bands
+    n = len(centre) - len(below)
+    # In Fortran's order, which LAPACK takes as it is.
+    band = np.zeros((n + 1, n * n), order="F")
+    band[0], band[1, :-1], band[n, :-n] = centre, side, below
+    return solveh_banded(band, load, lower=True, overwrite_ab=True, check_finite=False)
+
+
+def _iterate(bands: tuple[np.ndarray, np.ndarray, np.ndarray], load: np.ndarray) -> np.ndarray:
+    """Solve by conjugate gradients with an algebraic multigrid."""
+    centre, side, below = bands
+    n = len(centre) - len(below)
     # pyright reads the type of offsets off its default, 0.
-    bands = sparse.diags_array([centre, side, side, below, below], offsets=[0, 1, -1, n, -n])  # pyright: ignore
-    return sparse.csr_array(bands)
+    matrix = sparse.diags_array([centre, side, side, below, below], offsets=[0, 1, -1, n, -n])  # pyright: ignore
+    hierarchy = pyamg.ruge_stuben_solver(sparse.csr_array(matrix), max_coarse=100)
+    u, info = hierarchy.solve(load, tol=AMG_TOLERANCE, maxiter=AMG_ITERATIONS, accel="cg", return_info=True)
+    if info != 0:
+        raise MpnoError(
+            f"darcy: {n} x {n} cells did not converge in {AMG_ITERATIONS} iterations; lower the contrast of the "
+            f"coefficient or solve on at most {DIRECT_CELLS} cells"
+        )
+    return u

@@ -1,7 +1,7 @@
 """Real band-limited functions on the torus [0, 2 pi)^2: their coefficients, and their values on any grid.
 
-The function sum of c(k) exp(i k . x) over |k_x|, |k_y| <= K is kept as ``modes``, complex (..., 2 K + 1, K + 1): k_x runs over
-0 ... K, -K ... -1, and k_y over 0 ... K, the others being conjugates.
+The function sum of c(k) exp(i k . x) over |k_x|, |k_y| <= K is kept as ``modes``, complex (..., 2 K + 1, K + 1):
+k_x runs over 0 ... K, -K ... -1, and k_y over 0 ... K, the others being conjugates.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import scipy.fft
 def sample(modes: np.ndarray, n: int) -> np.ndarray:
     """Values at the points 2 pi (i, j) / n, float64 (..., n, n), for any n.
 
-    The values are those of the function: where n points do not resolve it nothing is filtered, so that a grid holds the same
-    numbers, but for rounding, as the finer grids it is part of.
+    The values are those of the function: where n points do not resolve it nothing is filtered, so that a grid holds
+    the same numbers, but for rounding, as the finer grids it is part of.
     """
     cut = modes.shape[-1] - 1
     fine = n * -(-(2 * cut + 1) // n)

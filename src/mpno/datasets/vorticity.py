@@ -1,22 +1,23 @@
 """The vorticity equation on the torus, d_t w + u . grad w = nu Laplacian w + f, solved by a Fourier method.
 
 The domain is [0, 2 pi)^2 with n x n points 2 pi (i, j) / n; the first axis of a field is x, the second y. The velocity
-(u, v) = (d_y psi, -d_x psi) with -Laplacian psi = w has no mean, and neither have w and f. All variables are dimensionless.
+(u, v) = (d_y psi, -d_x psi) with -Laplacian psi = w has no mean, and neither have w and f. All is dimensionless.
 
-Space. Fourier-Galerkin with the wavenumbers |k_x|, |k_y| <= (n - 1) // 3. Products are formed on the n x n points, where at
-this cut no mode of theirs is aliased onto a kept one (Orszag's 2/3 rule): without viscosity and forcing the scheme
-conserves energy and enstrophy but for the time step.
+Space. Fourier-Galerkin with the wavenumbers |k_x|, |k_y| <= (n - 1) // 3. Products are formed on the n x n points,
+where at this cut no mode of theirs is aliased onto a kept one (Orszag's 2/3 rule): without viscosity and forcing the
+scheme conserves energy and enstrophy but for the time step.
 
-Time. The classical fourth-order Runge-Kutta method for exp(nu |k|^2 t) w(k) (integrating factor), with a fixed step: viscosity
-is exact and sets no bound on the step. Advection does, (|u| + |v|) dt n / (2 pi) <= COURANT_LIMIT.
+Time. The classical fourth-order Runge-Kutta method for exp(nu |k|^2 t) w(k) (integrating factor), with a fixed step:
+viscosity is exact and sets no bound on the step. Advection does, (|u| + |v|) dt n / (2 pi) <= COURANT_LIMIT.
 
 Cost. The advection term is written with two products, u v and v^2 - u^2 (Basdevant, J. Comput. Phys. 50, 1983),
 
     u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 - u^2),
 
 so that a stage takes two inverse and two forward real transforms, where u . grad w itself takes four and one. Of each
-transform the pass along x is taken for the kept k_y alone. The state is laid out for that pass: real and imaginary parts of
-the coefficients w(k_x, k_y) with 0 <= k_y <= (n - 1) // 3, of shape (batch, k_y, k_x, 2), k_x in the order of an FFT.
+transform the pass along x is taken for the kept k_y alone. The state is laid out for that pass: real and imaginary
+parts of the coefficients w(k_x, k_y) with 0 <= k_y <= (n - 1) // 3, of shape (batch, k_y, k_x, 2), k_x in the order of
+an FFT.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from mpno.datasets import fourier
 from mpno.specs import MpnoError
 
 COURANT_LIMIT = 1.35
-"""Stable up to here: frequencies up to 2 sqrt(2) / dt are, the highest is (|u| + |v|) n / 3, and 3 sqrt(2) / pi = 1.3505."""
+"""Stable up to here: the method is for frequencies up to 2 sqrt(2) / dt, the highest is (|u| + |v|) n / 3, and
+3 sqrt(2) / pi = 1.3505."""
 CHECK_EVERY = 16
 """Steps between two looks at the velocity, which changes little over them under a steady forcing."""
 
@@ -79,7 +81,7 @@ class Solver:
         return factor[..., None].expand(*factor.shape, 2).to(self.dtype).contiguous()
 
     def state(self, modes: np.ndarray) -> Tensor:
-        """State of fields given as :mod:`mpno.datasets.fourier` modes (batch, ...): what is kept of them, less the mean."""
+        """State of fields given as :mod:`mpno.datasets.fourier` modes (batch, ...): what is kept, less the mean."""
         cut = kept(self.n)
         fitted = torch.from_numpy(fourier.resize(modes, cut)).mT
         state = torch.zeros(len(modes), cut + 1, self.n, dtype=torch.complex128)
@@ -96,8 +98,8 @@ class Solver:
         """Advance `state` by `steps` steps under the steady `forcing`, both as :meth:`state` gives them.
 
         Returns:
-            The new state, and per sample the largest Courant number (|u| + |v|) dt n / (2 pi) seen at every 16th step and
-            at the end. Above ``COURANT_LIMIT``, or not a number, the result is worth nothing.
+            The new state, and per sample the largest Courant number (|u| + |v|) dt n / (2 pi) seen, at every
+            16th step and at the end. Above ``COURANT_LIMIT``, or not a number, the result is worth nothing.
         """
         largest = np.zeros(len(state))
         work = _Work(self, len(state))
