@@ -93,7 +93,7 @@ def test_train_and_test_share_no_sample() -> None:
 
 
 def test_forcing_has_the_stated_law() -> None:
-    """Mean square of f at a point: the sum over k of 27^2 (|k|^2 + 9)^-4, 0.93 to 0.95 by the integral less its k = 0."""
+    """Mean square of f at a point: the sum over k of 27^2 (|k|^2 + 9)^-4, without k = 0."""
     k = np.arange(-60, 61)
     squares = k[:, None] ** 2 + k**2
     power = 27.0**2 * (squares + 9.0) ** -4.0

@@ -156,7 +156,7 @@ def budget(n: int, steps: int) -> tuple[float, float]:
 
 
 def test_energy_and_enstrophy_budgets_close() -> None:
-    """Both errors are of the fourth order of the step: they fall by 16 when it is halved, and extrapolate to nothing."""
+    """Both errors are of the fourth order of the step: they fall by 16 when it is halved."""
     coarse, fine = np.array(budget(24, 40)), np.array(budget(24, 80))
     assert (coarse / fine > 12).all()
     assert (fine < 1e-6).all()
@@ -199,7 +199,7 @@ MOVES = {
 @pytest.mark.parametrize("move", MOVES)
 def test_flow_moves_with_the_forcing(move: str) -> None:
     """The equation does not change under shifts and turns; under mirrors vorticity changes its sign."""
-    n, f = 32, smooth(32, 3)
+    f = smooth(32, 3)
     w = advance(0 * f, f, viscosity=0.01, time=2.0, steps=60)
     moved = advance(0 * f, MOVES[move](f), viscosity=0.01, time=2.0, steps=60)
     # Rounding of 60 steps, grown by the flow's own stretching: gradients of u of about 3 over 2 units of time.
@@ -231,7 +231,7 @@ def test_courant_number_is_the_stated_one() -> None:
     assert courant[0] == pytest.approx(2 * 0.01 * 32 / (2 * np.pi), rel=5e-3)
 
 
-@pytest.mark.parametrize("courant", [1.34, 4.0])
+@pytest.mark.parametrize("courant", [1.34, 2.5])
 def test_steps_within_the_limit_are_stable_and_far_above_are_not(courant: float) -> None:
     """Small waves of every wavenumber on a strong steady flow, without viscosity: growth has to come from the step."""
     n = 48
@@ -240,15 +240,15 @@ def test_steps_within_the_limit_are_stable_and_far_above_are_not(courant: float)
     solver = Solver(n, viscosity=0.0, dt=courant * 2 * np.pi / n / 2, dtype=torch.float64)
     noise = np.random.default_rng(0).normal(size=(n, n)) * 1e-8
     end, _ = solver.run(state(solver, flow + noise), state(solver, 0 * flow), 600)
-    grown = abs(fourier.sample(solver.modes(end), n)[0] - flow).max() > 1e-3
-    assert grown == (courant > 2)
+    kept_small = abs(fourier.sample(solver.modes(end), n)[0] - flow).max() < 1e-3  # false for what is not a number
+    assert kept_small == (courant < 2)
 
 
 @pytest.mark.parametrize(
     ("n", "viscosity", "dt"), [(2, 0.1, 0.1), (16, -0.1, 0.1), (16, 0.1, 0.0), (16, float("nan"), 0.1)]
 )
 def test_bad_arguments_are_refused(n: int, viscosity: float, dt: float) -> None:
-    with pytest.raises(MpnoError, match="vorticity: .*allowed"):
+    with pytest.raises(MpnoError, match=r"vorticity: .*allowed"):
         Solver(n, viscosity=viscosity, dt=dt)
 
 

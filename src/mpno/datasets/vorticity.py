@@ -102,14 +102,14 @@ class Solver:
             16th step and at the end. Above ``COURANT_LIMIT``, or not a number, the result is worth nothing.
         """
         largest = np.zeros(len(state))
-        work = _Work(self, len(state))
+        work = Workspace(self, len(state))
         for index in range(steps):
             if index % CHECK_EVERY == 0:
                 largest = np.maximum(largest, self._courant(state, work))
             state = self._step(state, forcing, work)
         return state, np.maximum(largest, self._courant(state, work))
 
-    def _step(self, w: Tensor, forcing: Tensor, work: _Work) -> Tensor:
+    def _step(self, w: Tensor, forcing: Tensor, work: Workspace) -> Tensor:
         h = self.dt
         decayed = self._decay(w)
         a = self._decay(self._tendency(w, forcing, work))
@@ -122,7 +122,7 @@ class Solver:
         """What viscosity leaves of w after half a step."""
         return torch.addcmul(w, w, self._half_loss)
 
-    def _tendency(self, w: Tensor, forcing: Tensor, work: _Work) -> Tensor:
+    def _tendency(self, w: Tensor, forcing: Tensor, work: Workspace) -> Tensor:
         """Forcing less advection."""
         velocity = self._velocity_on_points(w, work)
         u, v = velocity[:, 0], velocity[:, 1]
@@ -133,18 +133,18 @@ class Solver:
         products = torch.view_as_real(torch.fft.fft(columns, dim=-2).mT)
         return torch.addcmul(forcing, products[:, 0], self._of_uv).addcmul_(products[:, 1], self._of_squares)
 
-    def _velocity_on_points(self, w: Tensor, work: _Work) -> Tensor:
+    def _velocity_on_points(self, w: Tensor, work: Workspace) -> Tensor:
         """(batch, 2, n, n): u and v."""
         torch.mul(torch.view_as_complex(w)[:, None], self._velocity, out=work.modes)
         work.columns[..., : kept(self.n) + 1] = torch.fft.ifft(work.modes, norm="forward").mT
         return torch.fft.irfft(work.columns, n=self.n, norm="forward")
 
-    def _courant(self, w: Tensor, work: _Work) -> np.ndarray:
+    def _courant(self, w: Tensor, work: Workspace) -> np.ndarray:
         speed = self._velocity_on_points(w, work).abs().sum(1).amax((-2, -1))
         return speed.double().numpy() * (self.dt * self.n / (2 * np.pi))
 
 
-class _Work:
+class Workspace:
     """Arrays that are written anew in every stage; the columns of wavenumbers that are not kept stay zero."""
 
     def __init__(self, solver: Solver, batch: int) -> None:
