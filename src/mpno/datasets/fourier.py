@@ -7,7 +7,6 @@ k_x runs over 0 ... K, -K ... -1, and k_y over 0 ... K, the others being conjuga
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 
 def sample(modes: np.ndarray, n: int) -> np.ndarray:
@@ -21,12 +20,12 @@ def sample(modes: np.ndarray, n: int) -> np.ndarray:
     padded = np.zeros((*modes.shape[:-2], fine, fine // 2 + 1), dtype=np.complex128)
     padded[..., : cut + 1, : cut + 1] = modes[..., : cut + 1, :]
     padded[..., fine - cut :, : cut + 1] = modes[..., cut + 1 :, :]
-    return scipy.fft.irfft2(padded, s=(fine, fine), norm="forward")[..., :: fine // n, :: fine // n]
+    return np.fft.irfft2(padded, s=(fine, fine), norm="forward")[..., :: fine // n, :: fine // n]
 
 
 def analyse(values: np.ndarray, cut: int) -> np.ndarray:
     """Modes up to `cut` of values (..., n, n) with n above 2 cut."""
-    full = scipy.fft.rfft2(np.asarray(values, dtype=np.float64), norm="forward")[..., : cut + 1]
+    full = np.fft.rfft2(np.asarray(values, dtype=np.float64), norm="forward")[..., : cut + 1]
     return np.concatenate([full[..., : cut + 1, :], full[..., full.shape[-2] - cut :, :]], axis=-2)
 
 

@@ -145,7 +145,7 @@ def solve(
         solver = Solver(n, viscosity=viscosity, dt=duration / count)
         state, courant = solver.run(solver.state(vorticity), solver.state(forcing), count)
         vorticity, largest = solver.modes(state), np.maximum(largest, courant)
-    for row in np.flatnonzero(~(largest <= COURANT_LIMIT)):  # not a number is too fast as well
+    for row in np.flatnonzero(~(largest <= COURANT_LIMIT)).tolist():  # not a number is too fast as well
         if halvings == HALVINGS:
             raise MpnoError(
                 f"navier-stokes: {names[row]}: Courant number {largest[row]:g} on {n} points, allowed: "
