@@ -223,11 +223,11 @@ def test_a_sample_does_not_feel_its_batch() -> None:
 
 
 def test_courant_number_is_the_stated_one() -> None:
-    """w = a cos(3 y) has u = a/3 sin(3 y), whose top 32 points hit to 0.5 %, and v = 0."""
+    """w = 6 (cos 3x + cos 3y) has u = -2 sin 3y and v = 2 sin 3x, whose tops 32 points meet to 0.5 %."""
     solver = Solver(32, viscosity=0.0, dt=0.01)
-    w = state(solver, 6 * np.cos(3 * points(32)[1]))
+    w = state(solver, 6 * (np.cos(3 * points(32)[0]) + np.cos(3 * points(32)[1])))
     _, courant = solver.run(w, 0 * w, 1)
-    assert courant[0] == pytest.approx(2 * 0.01 * 32 / (2 * np.pi), rel=5e-3)
+    assert courant[0] == pytest.approx(4 * 0.01 * 32 / (2 * np.pi), rel=5e-3)
 
 
 @pytest.mark.parametrize("courant", [1.34, 2.5])
