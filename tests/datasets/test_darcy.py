@@ -6,7 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 import sympy
+from scipy.sparse.linalg import spsolve
 
 from mpno.datasets import darcy, load_split
 from mpno.datasets.darcy import FNO2020, SHIPPED, Medium, coefficient, generate, solve
@@ -64,6 +66,44 @@ def test_large_grids_agree_with_the_direct_solver(monkeypatch: pytest.MonkeyPatc
     iterated = solve(a)
     monkeypatch.setattr(darcy, "DIRECT_CELLS", 144)
     np.testing.assert_allclose(iterated, solve(a), rtol=1e-8)
+
+
+def assembled(a: np.ndarray) -> sparse.csc_array:
+    """The matrix once more, face by face: walls take half a cell, faces the harmonic average."""
+    n = len(a)
+    cell = np.arange(n * n).reshape(n, n)
+    rows, columns, values = [], [], []
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        conductance = (2 / (1 / a[first] + 1 / a[second])).ravel()
+        i, j = cell[first].ravel(), cell[second].ravel()
+        rows += [i, j, i, j]
+        columns += [i, j, j, i]
+        values += [conductance, conductance, -conductance, -conductance]
+    for wall in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        rows, columns, values = [*rows, cell[wall]], [*columns, cell[wall]], [*values, 2 * a[wall]]
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    return sparse.coo_array(entries, shape=(n * n, n * n)).tocsc()
+
+
+@pytest.mark.parametrize(("medium", "n"), [(SHIPPED, 128), (FNO2020, 96), (SHIPPED, 3)])
+def test_band_factors_agree_with_a_sparse_factorisation(medium: Medium, n: int) -> None:
+    """Two direct solvers of one system. Its condition, about 4 n^2 / pi^2 times the contrast, times eps is 2e-11."""
+    a = coefficient(0, 1, n, "train", medium=medium, grid="cells")
+    forcing = 1 + np.arange(n * n).reshape(n, n) / n**2
+    expected = np.asarray(spsolve(assembled(a), forcing.ravel() / n**2)).reshape(n, n)
+    np.testing.assert_allclose(solve(a, forcing), expected, rtol=1e-10)
+
+
+def test_the_finest_public_grid_is_made() -> None:
+    """421 points, which no grid of cells has, against the same solution sampled at 16."""
+    fine, coarse = generate(6, "test", [0], [421, 16])[421], generate(6, "test", [0], [16], cells=512)[16]
+    assert fine.x.shape == fine.y.shape == (1, 1, 421, 421)
+    nearest = np.rint(np.arange(16) * 421 / 16).astype(int)
+    found = fine.y[0, 0][np.ix_(nearest, nearest)]
+    # The nearest point is up to half a spacing away, over which u changes by its steepest slope.
+    slope = abs(np.diff(fine.y[0, 0], axis=0)).max() + abs(np.diff(fine.y[0, 0], axis=1)).max()
+    assert abs(found - coarse.y[0, 0]).max() <= slope / 2
+    assert coarse.y.max() > 4 * slope
 
 
 def test_iteration_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
