@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mpno.measurement.memory import _LiveBytes
+from mpno.measurement.memory import LiveBytes
 from mpno.numerics import matmul_is_native, processor_name
 from mpno.specs import ContractionSpec
 from mpno.specs.names import ContractionOption
@@ -53,7 +53,7 @@ def live_mib(option: ContractionOption, format: str) -> tuple[float, float]:
     """Predicted MiB kept by the forward pass and at the peak, parameters and spectrum apart."""
     weight, s = layer(option, device=torch.device("meta"))
     s = s.detach().to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[format]).requires_grad_()
-    with _LiveBytes(apart=[s, *weight.parameters()]) as counter:
+    with LiveBytes(apart=[s, *weight.parameters()]) as counter:
         y = weight.contract(s, kept_modes(MODES, MODES, "corners"), inputs=format, weights=format)
         kept = counter.live
         y.backward(torch.empty_like(y))

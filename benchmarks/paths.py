@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from opt_einsum.paths import BranchBound, auto, optimal
 
-from mpno.measurement.memory import _LiveBytes
+from mpno.measurement.memory import LiveBytes
 from mpno.specs import ContractionSpec
 from mpno.specs.names import Factorization, PathStrategy, WeightLayout
 from mpno.spectral.modes import kept_modes
@@ -52,7 +52,7 @@ class Layer:
         with torch.device("meta"):
             weight = self.weight(path)
             s = torch.empty(self.batch, *kept.counts, self.channels, 2, dtype=torch.float16, requires_grad=True)
-        counter = _LiveBytes(apart=[s, *weight.parameters()])
+        counter = LiveBytes(apart=[s, *weight.parameters()])
         with counter:
             y = weight.contract(s, kept, inputs="fp16", weights="fp16")
             forward, left = counter.peak, counter.live

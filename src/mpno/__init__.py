@@ -30,7 +30,20 @@ _HOMES = {
     "trace_dtypes": "mpno.numerics",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "FNO",
+    "ContractionSpec",
+    "MpnoError",
+    "PrecisionSetting",
+    "RangeMonitor",
+    "RunSpec",
+    "SpectralConv",
+    "SphericalConv",
+    "__version__",
+    "round_to",
+    "set_precision",
+    "trace_dtypes",
+]
 
 
 def __getattr__(name: str) -> Any:

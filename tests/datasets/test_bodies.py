@@ -34,8 +34,7 @@ def build(name: str, parameters: np.ndarray) -> shapes.Mesh:
 
 def spec(name: str, **changes: int) -> DataSpec:
     values: dict[str, Any] = {"resolution": 6, "n_train": 1, "n_test": 1, "seed": 5} | changes
-    # Until the vocabulary knows these names.
-    return DataSpec.model_construct(name=name, source="generate", test_resolutions=(6,), **values)
+    return DataSpec(name=name, source="generate", test_resolutions=(values["resolution"],), **values)
 
 
 def corners(name: str) -> np.ndarray:

@@ -177,12 +177,21 @@ def test_bad_requests_are_refused(settings: dict, word: str) -> None:
         generate(**(usual | settings))
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    spec = DataSpec.model_construct(
-        name="navier-stokes", source="generate", resolution=16, test_resolutions=(32, 16), n_train=3, n_test=2, seed=4
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpno.datasets.navier_stokes.FINAL_TIME", 0.5)
+    spec = DataSpec(
+        name="navier-stokes",
+        source="generate",
+        viscosity=1 / 50,
+        resolution=16,
+        test_resolutions=(32, 16),
+        n_train=3,
+        n_test=2,
+        n_test_finer=1,
+        seed=4,
     )
     for name in ("a.h5", "b.h5"):
-        make_store(spec, tmp_path / name, viscosity=1 / 50, final_time=0.5)
+        make_store(spec, tmp_path / name)
     a, b = (read_attrs(tmp_path / name) for name in ("a.h5", "b.h5"))
     assert a == b
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -193,4 +202,6 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     expected = generate(4, "train", range(3), [16], viscosity=1 / 50, final_time=0.5)[16]
     np.testing.assert_array_equal(train.x, expected.x)
     np.testing.assert_array_equal(train.y, expected.y)
-    assert load_split(tmp_path / "a.h5", "test", 32).x.shape == (2, 1, 32, 32)
+    coarse, fine = (load_split(tmp_path / "a.h5", "test", n).x for n in (16, 32))
+    assert coarse.shape == (2, 1, 16, 16) and fine.shape == (1, 1, 32, 32)
+    np.testing.assert_allclose(fine[:, :, ::2, ::2], coarse[:1], atol=1e-6)  # one function on both

@@ -400,9 +400,7 @@ def saved(n: int, resolution: int, seed: int) -> tuple[dict[str, torch.Tensor], 
     return pairs, out.getvalue()
 
 
-SPEC = DataSpec.model_construct(
-    name="darcy", source="fetch", resolution=64, test_resolutions=(64, 32), n_train=3, n_test=2
-)
+SPEC = DataSpec(name="darcy", source="fetch", resolution=64, test_resolutions=(64, 32), n_train=3, n_test=2)
 
 
 def test_a_store_holds_the_first_pairs_as_published(server: Server, tmp_path: Path, cache: Path) -> None:

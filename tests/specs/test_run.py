@@ -48,7 +48,10 @@ def test_equal_specs_share_an_id_and_others_do_not() -> None:
     ("values", "message"),
     [
         ({"optimiser": {}}, "unknown key 'optimiser' (value {}); did you mean optimizer? allowed: data, model"),
-        ({"model": {"withd": 3}}, "unknown key 'model.withd' (value 3); did you mean width? allowed: layers"),
+        (
+            {"model": {"withd": 3}},
+            "unknown key 'model.withd' (value 3); did you mean width? allowed: contraction, layers",
+        ),
         (
             {"data": {"name": "darci"}},
             "data.name is 'darci'; did you mean darcy? allowed: darcy, navier-stokes, shallow-water, car, ahmed",

@@ -61,6 +61,11 @@ def bias_of(conv: SpectralConv) -> Tensor:
     return conv.bias.detach()
 
 
+def weight_of(conv: SpectralConv) -> Tensor:
+    assert isinstance(conv.weight, Tensor)
+    return conv.weight
+
+
 def make(
     grid: tuple[int, ...], modes: tuple[int, ...], precision: str, transform: Transform
 ) -> tuple[SpectralConv, Tensor]:
@@ -82,7 +87,7 @@ def test_values_and_gradients_follow_the_series(
     y.backward(cotangent)
 
     exact_x = x.detach().double().requires_grad_()
-    exact_w = conv.weight.detach().double().requires_grad_()
+    exact_w = weight_of(conv).detach().double().requires_grad_()
     exact_b = bias_of(conv).double()
     field = torch.tanh(exact_x) if conv.precision.stabiliser == "tanh" else exact_x
     exact = dense_conv(field, exact_w, exact_b, modes)
@@ -93,7 +98,7 @@ def test_values_and_gradients_follow_the_series(
     roundoff = get_format(conv.precision.forward).unit_roundoff
     steps = 2 * len(grid) + 4
     tolerance = steps * roundoff * (1 if roundoff > 1e-6 else np.prod(grid) ** 0.5)
-    for got, want in ((y, exact), (x.grad, exact_x.grad), (conv.weight.grad, exact_w.grad)):
+    for got, want in ((y, exact), (x.grad, exact_x.grad), (weight_of(conv).grad, exact_w.grad)):
         assert got is not None and want is not None
         error = (got.double() - want).norm() / want.norm()
         assert error <= tolerance, f"relative error {error:.2e}, allowed {tolerance:.2e}"
@@ -103,7 +108,7 @@ def test_values_and_gradients_follow_the_series(
 def test_few_bits_are_seen(transform: Transform) -> None:
     """The control: rounding to 2 bits must break the bound that 10 bits keep, or that bound shows nothing."""
     conv, x = make((16, 16), (12, 12), "half-e5m2+none", transform)
-    exact = dense_conv(x, conv.weight.detach(), bias_of(conv), (12, 12))
+    exact = dense_conv(x, weight_of(conv).detach(), bias_of(conv), (12, 12))
     assert (conv(x).double() - exact).norm() / exact.norm() > 8 * get_format("fp16").unit_roundoff
 
 
@@ -150,7 +155,8 @@ def test_half_is_stored_in_half_on_the_cuda_route() -> None:
         y = conv(torch.empty(2, 3, 16, 16, requires_grad=True))
     assert y.dtype is torch.float16
     y.sum().backward()
-    assert conv.weight.grad is not None and conv.weight.grad.dtype is torch.float32
+    gradient = weight_of(conv).grad
+    assert gradient is not None and gradient.dtype is torch.float32
 
 
 def test_bfloat16_matmul_route_agrees_with_its_emulation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def test_loss_scaling_cannot_mend_a_forward_pass_that_overflows(
 def test_an_evaluation_that_overflows_names_grid_and_layer(data: Path, tmp_path: Path) -> None:
     """Finite on the training grid and in every step; fields of another size overflow on the finer test grid."""
     samples = load_samples(SPEC, data, torch.device("cpu"))
-    x, y = samples.tests[24]
+    x, y = (part[torch.arange(len(part))] for part in samples.tests[24])
     broken = dataclasses.replace(samples, tests={12: samples.tests[12], 24: (1e30 * x, y)})
     outcome = fit(SPEC.model_copy(update={"precision": PrecisionSetting.model_validate("half+none")}), broken)
     assert outcome.diverged is not None and outcome.diverged.epoch == 1 and outcome.metrics is None

@@ -114,8 +114,9 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool = False) -> None:
         MpnoError: an unknown name, a resolution below 2, or a file that cannot be written.
     """
     family = family_of(spec.name)
-    if spec.resolution < 2:
-        raise MpnoError(f"{spec.name}: resolution {spec.resolution}; allowed: 2 or more points of the latent grid")
+    resolution, _ = spec.square
+    if resolution < 2:
+        raise MpnoError(f"{spec.name}: resolution {resolution}; allowed: 2 or more points of the latent grid")
     counts = {"train": spec.n_train, "test": spec.n_test}
     parameters = {
         "generator": "mpno.datasets.bodies.make_store",
@@ -144,7 +145,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool = False) -> None:
 
         def bodies(split: str) -> Iterator[Body]:
             for values in design(spec.name, spec.seed, split, counts[split]):
-                yield make_body(spec.name, values, spec.resolution)
+                yield make_body(spec.name, values, resolution)
                 bar.update()
 
         write_bodies(out, {split: bodies(split) for split in counts}, attrs, {"pressure": pressure})

@@ -30,7 +30,8 @@ from scipy.linalg import solveh_banded
 from tqdm import tqdm
 
 from mpno.datasets.draws import normals
-from mpno.datasets.store import Split, writing
+from mpno.datasets.solved import write_solved
+from mpno.datasets.store import Split
 from mpno.specs import DataSpec, MpnoError
 
 MODES = 256
@@ -185,9 +186,8 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
     Raises:
         MpnoError: as :func:`generate`, or `out` cannot be written.
     """
-    resolution, tests = spec.square
-    asked = {"train": (spec.n_train, [resolution]), "test": (spec.n_test, tests)}
     # One grid for both splits, so that train and test samples carry the same discretisation error.
+    resolution, tests = spec.square
     cells = solve_cells([resolution, *tests])
     medium = {"public": SHIPPED, "fno2020": FNO2020}[spec.medium]
     origin = {"generator": "mpno.datasets.darcy.generate", "medium": asdict(medium), "modes": MODES, "cells": cells}
@@ -208,18 +208,11 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "x": f"1 where the coefficient is {medium.high:g}, 0 where it is {medium.low:g}, {grid}",
         "y": f"solution of -div(a grad y) = 1, y = 0 on the boundary, {grid}",
     }
-    with (
-        writing(out, attrs, descriptions) as store,
-        tqdm(total=spec.n_train + spec.n_test, desc="darcy", unit="sample", disable=not progress) as bar,
-    ):
-        for split, (count, resolutions) in asked.items():
-            for start in range(0, count, BATCH):
-                indices = range(start, min(start + BATCH, count))
-                made = generate(spec.seed, split, indices, resolutions, medium=medium, cells=cells)
-                for n, (x, y) in made.items():
-                    store.append(f"{split}/{n}/x", x)
-                    store.append(f"{split}/{n}/y", y)
-                bar.update(len(indices))
+
+    def draw(split: str, indices: range, resolutions: list[int]) -> dict[int, Split]:
+        return generate(spec.seed, split, indices, resolutions, medium=medium, cells=cells)
+
+    write_solved(spec, out, attrs, descriptions, draw, batch=BATCH, progress=progress)
 
 
 def _modes(seed: int, index: int, split: str) -> np.ndarray:

@@ -21,11 +21,16 @@ def normals(what: str, seed: int, split: str, index: int, count: int) -> np.ndar
     """
     if split not in SPLITS:
         raise MpnoError(f"{what}: split {split!r}; {allowed(split, SPLITS)}")
+    return stream_normals(what, seed, SPLITS[split], index, count)
+
+
+def stream_normals(what: str, seed: int, stream: int, index: int, count: int) -> np.ndarray:
+    """As :func:`normals`, from any stream: those of the splits are the first."""
     if not (0 <= seed < 2**64 and 0 <= index < 2**64):
         raise MpnoError(f"{what}: seed {seed}, sample {index}; allowed: 0 to 2^64 - 1 for both")
     # Typed, since numpy takes a list with a large integer for one of floats.
-    key, counter = np.array([seed, SPLITS[split]], np.uint64), np.array([0, 0, 0, index], np.uint64)
-    stream = np.random.Philox(key=key, counter=counter)
+    key, counter = np.array([seed, stream], np.uint64), np.array([0, 0, 0, index], np.uint64)
+    words = np.random.Philox(key=key, counter=counter)
     # numpy keeps a bit generator's raw words across versions, but not its normal variates: make these from the words.
-    uniform = ((stream.random_raw(count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    uniform = ((words.random_raw(count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return ndtri(uniform)

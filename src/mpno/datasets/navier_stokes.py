@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from mpno.datasets import fourier
 from mpno.datasets.draws import normals
-from mpno.datasets.store import Split, write_store
+from mpno.datasets.solved import write_solved
+from mpno.datasets.store import Split
 from mpno.datasets.vorticity import COURANT_LIMIT, Solver, kept
 from mpno.specs import DataSpec, MpnoError
 
@@ -47,6 +48,8 @@ STAGES = 5
 """Equal parts of the time with a step each: the flow starts from rest and gains speed nearly linearly."""
 HALVINGS = 3
 """A sample that is too fast for the step is solved anew with half of it, this often at most."""
+BATCH = 64
+"""Samples solved before they are written."""
 BATCH_POINTS = 2**16
 """Points of a batch of samples: 16 samples of 64 x 64. More leaves the cache, less is spent on calls."""
 
@@ -182,30 +185,14 @@ def solution_grid(viscosity: float) -> int:
     )
 
 
-def make_store(
-    spec: DataSpec, out: Path, *, viscosity: float = VISCOSITY, final_time: float = FINAL_TIME, progress: bool = False
-) -> None:
+def make_store(spec: DataSpec, out: Path, *, progress: bool = False) -> None:
     """Generate the data set that `spec` asks for as one HDF5 file at `out`, whole or not at all.
 
     Raises:
         MpnoError: as :func:`generate`, or `out` cannot be written.
     """
+    viscosity, final_time = spec.viscosity or VISCOSITY, FINAL_TIME
     n = solution_grid(viscosity)
-    asked = {"train": (spec.n_train, [spec.resolution]), "test": (spec.n_test, sorted(set(spec.test_resolutions)))}
-    arrays: dict[str, np.ndarray] = {}
-    for split, (count, resolutions) in asked.items():
-        made = generate(
-            spec.seed,
-            split,
-            range(count),
-            resolutions,
-            viscosity=viscosity,
-            final_time=final_time,
-            solve_grid=n,
-            progress=progress,
-        )
-        for resolution, (x, y) in made.items():
-            arrays |= {f"{split}/{resolution}/x": x, f"{split}/{resolution}/y": y}
     parameters = {
         "generator": "mpno.datasets.navier_stokes.generate",
         "equation": "d_t w + u . grad w = nu Laplacian w + f on [0, 2 pi)^2, w = 0 at time 0",
@@ -234,7 +221,13 @@ def make_store(
     }
     grid = "at the points 2 pi (i, j) / n of the torus [0, 2 pi)^2"
     descriptions = {"x": f"steady forcing f, {grid}", "y": f"vorticity at time {final_time:g}, {grid}"}
-    write_store(out, arrays, attrs, descriptions)
+
+    def draw(split: str, indices: range, resolutions: list[int]) -> dict[int, Split]:
+        return generate(
+            spec.seed, split, indices, resolutions, viscosity=viscosity, final_time=final_time, solve_grid=n
+        )
+
+    write_solved(spec, out, attrs, descriptions, draw, batch=BATCH, progress=progress)
 
 
 @lru_cache(maxsize=1)

@@ -36,11 +36,12 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 from tqdm import tqdm
 
-from mpno.datasets.store import Split, write_store
+from mpno.datasets.draws import stream_normals
+from mpno.datasets.solved import write_solved
+from mpno.datasets.store import Split
 from mpno.specs import DataSpec, MpnoError, allowed
 
 RADIUS, OMEGA, GRAVITY = 6.37122e6, 7.292e-5, 9.80616
@@ -155,7 +156,7 @@ def random_state(seed: int, stream: int, index: int, degrees: int) -> np.ndarray
     The law is that of the library's ``random_initial_condition``, but for the mean vorticity and divergence, which
     are zero, as they must be on a closed surface.
     """
-    normals = _normals(seed, stream, index, 3 * degrees**2).reshape(degrees**2, 3)
+    normals = stream_normals("shallow-water", seed, stream, index, 3 * degrees**2).reshape(degrees**2, 3)
     state = np.zeros((3, degrees, degrees), np.complex128)
     for degree in range(degrees):
         # Ordered by degree, so that a larger number of degrees leaves the lower ones as they were.
@@ -254,13 +255,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
     Raises:
         MpnoError: as :func:`generate`, or `out` cannot be written.
     """
-    degrees = drawn_degrees(spec.resolution)
-    asked = {"train": (spec.n_train, [spec.resolution]), "test": (spec.n_test, sorted(set(spec.test_resolutions)))}
-    arrays: dict[str, np.ndarray] = {}
-    for split, (count, resolutions) in asked.items():
-        made = generate(spec.seed, split, range(count), resolutions, degrees=degrees, progress=progress)
-        for resolution, (x, y) in made.items():
-            arrays |= {f"{split}/{resolution}/x": x, f"{split}/{resolution}/y": y}
+    degrees = drawn_degrees(spec.square[0])
     units = scales(degrees)
     parameters = {
         "generator": "mpno.datasets.shallow_water.generate",
@@ -286,7 +281,12 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "seed": spec.seed,
     }
     grid = "channels geopotential, vorticity, divergence; n equidistant latitudes from pole to pole, 2n longitudes"
-    write_store(out, arrays, attrs, {"x": f"random state; {grid}", "y": f"the state one hour later; {grid}"})
+    descriptions = {"x": f"random state; {grid}", "y": f"the state one hour later; {grid}"}
+
+    def draw(split: str, indices: range, resolutions: list[int]) -> dict[int, Split]:
+        return generate(spec.seed, split, indices, resolutions, degrees=degrees)
+
+    write_solved(spec, out, attrs, descriptions, draw, batch=4 * BLOCK, progress=progress)
 
 
 def _solved(
@@ -349,15 +349,6 @@ def _synthesis(nlat: int, degrees: int, device: str) -> torch.nn.Module:
         nlat, 2 * nlat, lmax=degrees, mmax=degrees, grid="equiangular", csphase=False
     )
     return inverse.to(device)
-
-
-def _normals(seed: int, stream: int, index: int, count: int) -> np.ndarray:
-    if not (0 <= seed < 2**64 and 0 <= index < 2**64):
-        raise MpnoError(f"shallow-water: seed {seed}, sample {index}; allowed: 0 to 2^64 - 1 for both")
-    key, counter = np.array([seed, stream], np.uint64), np.array([0, 0, 0, index], np.uint64)
-    raw = np.random.Philox(key=key, counter=counter).random_raw(count)
-    # numpy keeps a bit generator's raw words across versions, but not its normal variates: make these from the words.
-    return ndtri(((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
 def _torch_harmonics() -> ModuleType:

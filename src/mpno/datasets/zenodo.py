@@ -156,9 +156,13 @@ def make_store(spec: DataSpec, out: Path, *, cache: Path, base_url: str | None =
     Raises:
         MpnoError: as :func:`fetch`; an archive or a member is refused, or holds fewer pairs than asked.
     """
+    if spec.name == "car":
+        _make_cars(spec, out, cache, base_url, progress)
+        return
     record = registry.record(spec.name)
-    asked: dict[tuple[SplitName, int], int] = {("train", spec.resolution): spec.n_train}
-    asked |= {("test", resolution): spec.n_test for resolution in spec.test_resolutions}
+    resolution, tests = spec.square
+    asked: dict[tuple[SplitName, int], int] = {("train", resolution): spec.n_train}
+    asked |= {("test", test): spec.n_tests(test) for test in tests}
     wanted = list(dict.fromkeys(registry.file_at(spec.name, resolution) for _, resolution in asked))
     for file in wanted:  # before anything is downloaded
         for member in _asked(file, asked):
@@ -187,6 +191,25 @@ def make_store(spec: DataSpec, out: Path, *, cache: Path, base_url: str | None =
             "seed": None,
         }
         write_store(out, arrays, attrs, dict(zip("xy", record.descriptions, strict=True)))
+
+
+def _make_cars(spec: DataSpec, out: Path, cache: Path, base_url: str | None, progress: bool) -> None:
+    """The first cars of each list, with their signed distances on the latent grid."""
+    from mpno.datasets.car import write_cars
+
+    (file,) = files("car")
+    found = car_files(fetch_cars(cache, base_url=base_url, progress=progress))
+    counts: dict[SplitName, int] = {"train": spec.n_train, "test": spec.n_test}
+    for split, count in counts.items():
+        if count > len(found[split]):
+            raise MpnoError(f"car: {count} {split} cars asked; the public set has {len(found[split])}: ask for fewer")
+    known, record = _known(file, cache), registry.record("car")
+    origin = {
+        "record": f"https://zenodo.org/records/{record.id}",
+        "files": {file.name: {"md5": known.md5, "pinned": known.pinned}},
+    }
+    chosen: dict[str, Any] = {split: found[split][:count] for split, count in counts.items()}
+    write_cars(chosen, out, resolution=spec.square[0], licence=record.licence, origin=origin, progress=progress)
 
 
 def _pairs(

@@ -17,8 +17,8 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, 
 
 _CPU_FLAGS = {"fp16": ("amx_fp16", "avx512_fp16"), "bf16": ("amx_bf16", "avx512_bf16")}
 # Values of ONEDNN_MAX_CPU_ISA that allow each format's instructions, by their beginnings.
-_ISA = {"fp16": ("ALL", "DEFAULT", "AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")}
-_ISA["bf16"] = (*_ISA["fp16"], "AVX512_CORE_BF16")
+_HALF = ("ALL", "DEFAULT", "AVX10", "AVX512_CORE_FP16", "AVX512_CORE_AMX")
+_ISA = {"fp16": _HALF, "bf16": (*_HALF, "AVX512_CORE_BF16")}
 
 
 def matmul_is_native(format: str, device: torch.device) -> bool:

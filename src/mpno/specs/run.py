@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +57,9 @@ class DataSpec(Frozen):
     test_resolutions: tuple[Resolution, ...] = Field(default=(16, 32), min_length=1)
     n_train: PositiveInt = 1000
     n_test: PositiveInt = 50
+    n_test_finer: PositiveInt | None = Field(
+        default=None, description="test samples on grids finer than the training one; null: n_test"
+    )
     seed: NonNegativeInt = 0
 
     @field_validator("name")
@@ -93,8 +97,13 @@ class DataSpec(Frozen):
     @property
     def wanted(self) -> list[tuple[str, int | str, int]]:
         """(split, resolution, count) of everything asked for."""
-        tests = [("test", resolution, self.n_test) for resolution in self.test_resolutions]
+        tests = [("test", resolution, self.n_tests(resolution)) for resolution in self.test_resolutions]
         return [("train", self.resolution, self.n_train), *tests]
+
+    def n_tests(self, resolution: int | str) -> int:
+        """How many test samples there are at a resolution."""
+        finer = math.prod(grid_of(resolution)) > math.prod(grid_of(self.resolution))
+        return self.n_test if self.n_test_finer is None or not finer else self.n_test_finer
 
     @property
     def resolutions(self) -> tuple[int | str, ...]:
@@ -120,7 +129,8 @@ class DataSpec(Frozen):
         if self.shipped:
             return f"{self.name}-fetch"
         grids = "-".join(map(str, self.resolutions))
-        count = f"{grids}-n{self.n_train}-{self.n_test}"
+        finer = "" if self.n_test_finer is None else f"-{self.n_test_finer}"
+        count = f"{grids}-n{self.n_train}-{self.n_test}{finer}"
         if self.source == "fetch":
             return f"{self.name}-fetch-{count}"
         law = f"-{self.medium}" if self.name == "darcy" else ""

@@ -87,7 +87,7 @@ def load_samples(spec: RunSpec, path: Path, device: torch.device, *, in_memory: 
 
     tests: dict[int | str, tuple[Batches, Batches]] = {}
     for resolution in data.test_resolutions:
-        test = lazy_split(path, "test", resolution, data.n_test)
+        test = lazy_split(path, "test", resolution, data.n_tests(resolution))
         tests[resolution] = (placed(test.x, fit), placed(test.y, plain))
     periodic = bool(read_attrs(path).get("periodic", False))
     return Samples(placed(train.x, fit), placed(train.y, output), tests, output, periodic)
