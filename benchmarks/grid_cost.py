@@ -111,7 +111,8 @@ def _stepper(n: int, batch: int, modes: int, width: int, transform: Any, setting
     def step() -> None:
         y = conv(x)
         y.backward(x.detach())
-        x.grad = conv.weight.grad = None
+        x.grad = None
+        conv.zero_grad()
 
     return step
 
@@ -119,7 +120,9 @@ def _stepper(n: int, batch: int, modes: int, width: int, transform: Any, setting
 def crossings(frame: pd.DataFrame) -> list[str]:
     """Where the cost of `matmul` overtakes that of `fft`, by interpolation in the logarithm of the grid."""
     lines = []
-    for (modes, format), group in frame[frame["transform"] == "matmul"].groupby(["modes", "format"], sort=False):
+    chosen = frame.loc[frame["transform"] == "matmul"]
+    for modes, format in chosen[["modes", "format"]].drop_duplicates().itertuples(index=False):
+        group = chosen.loc[(chosen["modes"] == modes) & (chosen["format"] == format)]
         sides, ratio = group["grid"].to_numpy(), np.log(group["to fft"].to_numpy())
         over = np.flatnonzero((ratio[:-1] < 0) & (ratio[1:] >= 0))
         if len(over) == 0:
@@ -138,15 +141,17 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    kinds = frame["modes"].unique()
+    kinds = sorted(set(frame["modes"]))
     figure, panels = plt.subplots(1, len(kinds), figsize=(3.6 * len(kinds), 3.2), layout="constrained", sharey=True)
     for modes, axes in zip(kinds, np.atleast_1d(panels), strict=True):
-        part = frame[frame["modes"] == modes]
-        for (transform, format), group in part.groupby(["transform", "format"], sort=False):
+        part = frame.loc[frame["modes"] == modes]
+        for transform, format in part[["transform", "format"]].drop_duplicates().itertuples(index=False):
+            group = part.loc[(part["transform"] == transform) & (part["format"] == format)]
             low, high = group["ns per point"] - group["low"], group["high"] - group["ns per point"]
             axes.errorbar(group["grid"], group["ns per point"], [low, high], label=f"{transform}, {format}", marker="o")
         axes.set(xscale="log", yscale="log", xlabel="points along each axis", title=f"{modes} modes per axis")
-        axes.set_xticks(part["grid"].unique(), [str(n) for n in part["grid"].unique()])
+        grids = sorted(set(part["grid"]))
+        axes.set_xticks(grids, [str(n) for n in grids])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     np.atleast_1d(panels)[0].set_ylabel("ns per grid point")
