@@ -62,6 +62,13 @@ ARMS = [
         "format",
     ),
     Arm(
+        "ours, matmul, bf16, all kept",
+        "ours",
+        {"transform": "matmul", "precision": "mixed-bf16", "recompute": False},
+        "ours, matmul, bf16",
+        "nothing recomputed",
+    ),
+    Arm(
         "ours, matmul, bf16, no tanh",
         "ours",
         {"transform": "matmul", "precision": "mixed-bf16+none"},
@@ -99,7 +106,8 @@ def stepper(arm: Arm, case: dict[str, int]) -> tuple[Callable[[], float], Any]:
         from mpno.specs import ModelSpec
 
         spec = ModelSpec(modes=modes, width=width, layers=layers)
-        model = FNO(1, 1, spec, precision=arm.options["precision"], transform=arm.options["transform"])
+        options = {key: arm.options[key] for key in ("precision", "transform", "recompute") if key in arm.options}
+        model = FNO(1, 1, spec, **options)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     autocast = arm.options.get("autocast", False)
 

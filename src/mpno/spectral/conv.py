@@ -127,7 +127,8 @@ class SpectralConv(nn.Module):
     def _cut(weight: Tensor, kept: KeptModes) -> Tensor:
         """The weights of the kept modes, (modes, in, 2 out)."""
         for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True)):
-            weight = weight.narrow(axis, start, count)
+            # The gradient of a cut is written into zeros: not for nothing.
+            weight = weight if count == weight.shape[axis] else weight.narrow(axis, start, count)
         return weight.flatten(-2).flatten(0, -3)
 
     def extra_repr(self) -> str:

@@ -111,7 +111,8 @@ def _synthesise(s: Tensor, kept: KeptModes, format: str, hermitian: bool = True)
         imaginary = torch.view_as_real(s)[..., 1]
         for column in {0, n // 2} if n % 2 == 0 else {0}:
             imaginary.select(last + 1, column).zero_()
-    return _stored(torch.fft.irfft(s, n=n, dim=last + 1, norm="forward"), format)
+    # torch leaves the transformed axis innermost, which would slow down every later operation on channels.
+    return _stored(torch.fft.irfft(s, n=n, dim=last + 1, norm="forward").contiguous(), format)
 
 
 def _pairs(s: Tensor, kept: KeptModes, factor: float) -> Tensor:
