@@ -74,7 +74,8 @@ def hold(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
         return x.float()
     if matmul_is_native(format, x.device):
         return x.to(DTYPES[format])
-    return _RoundBoth.apply(x, get_format(format))  # type: ignore[no-any-return]
+    # A parameter may be stored in half; its values are rounded on fp32.
+    return _RoundBoth.apply(x.float(), get_format(format))  # type: ignore[no-any-return]
 
 
 def _round(

@@ -43,6 +43,8 @@ class SpectralConv(nn.Module):
             part of a matrix beside its imaginary part, as they are multiplied with; else a :class:`SpectralWeight`.
         bias: (out_channels,) or None.
 
+    Parameters are made in fp32 for the optimiser's sake; ``conv.half()`` and ``conv.bfloat16()`` store them in half.
+
     Raises:
         MpnoError: sizes that do not fit each other.
 
