@@ -219,7 +219,7 @@ PEER = {"dense": None, "cp": "cp", "tucker": "tucker", "tt": "tt"}
 def test_peer_library_agrees(
     grid: tuple[int, ...], modes: tuple[int, ...], factorization: Factorization, transform: Transform
 ) -> None:
-    """With equal weights. Even sizes on all axes but the last: the peer's shift of odd axes is wrong there (docs/decisions.md)."""
+    """With equal weights; even sizes on all axes but the last, since the peer's shift of odd axes is wrong."""
     layers = pytest.importorskip("neuralop.layers.spectral_convolution", reason="neuraloperator is not installed")
     torch.manual_seed(2)
     rank = None if factorization == "dense" else 0.6
