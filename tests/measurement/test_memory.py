@@ -73,3 +73,10 @@ def test_views_of_parameters_are_not_activations(monkeypatch: pytest.MonkeyPatch
     field = 32 * 16 * 16 * 4
     assert predicted["activations"] <= 4 * field < predicted["parameters"]
     assert 4 * predicted["parameters"] <= predicted["peak"] <= 4 * predicted["parameters"] + 10 * field + 10**4
+
+
+def test_a_schedule_needs_what_its_costliest_phase_needs() -> None:
+    peaks = {p: predict_bytes(spec(p)) for p in ("schedule", "mixed", "mixed FHH+none", "full")}
+    sizes = {name: found["peak"] for name, found in peaks.items() if found is not None}
+    assert sizes["schedule"] == max(sizes[name] for name in sizes if name != "schedule") == sizes["full"]
+    assert sizes["mixed"] < sizes["full"]

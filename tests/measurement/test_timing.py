@@ -49,3 +49,31 @@ def test_only_native_arms_have_a_time(data: Path, tmp_path: Path, monkeypatch: p
     for other in (mixed, control):
         assert other["seconds_per_epoch"] is None and other["why"].startswith("simulated on this cpu")
     assert mixed["predicted_bytes"]["peak"] > 0 and control["predicted_bytes"] is None
+
+
+def test_a_schedule_takes_its_phases_by_their_shares(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With steps that take as long as the phase says, the epoch of three steps is their weighted mean."""
+    monkeypatch.setattr("mpno.measurement.timing.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("mpno.measurement.timing.evidence_of", lambda *_: "native")
+    takes = {"mixed": 1.0, "mixed FHH, stabiliser none": 4.0, "full": 16.0}
+    now = 0.0
+
+    def stepper(spec: RunSpec, _: object) -> object:
+        def step() -> None:
+            nonlocal now
+            now += takes[spec.precision.label]
+
+        return step
+
+    monkeypatch.setattr("mpno.measurement.timing._stepper", stepper)
+    monkeypatch.setattr("mpno.measurement.timing.time.perf_counter", lambda: now)
+    spec = arm("full").model_copy(
+        update={
+            "training": TrainingSpec(epochs=4, batch_size=5),
+            "precision": PrecisionSetting.model_validate("schedule"),
+        }
+    )
+    (found,) = measure_arms([spec], data=data, out=tmp_path / "measure.json")["arms"]
+    assert found["seconds_per_epoch"]["median"] == pytest.approx(3 * (0.25 * 1 + 0.5 * 4 + 0.25 * 16))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpno.numerics import round_to, stabilise, undo_factor
+from mpno.numerics.stabilisers import _Tanh
 from mpno.specs import get_format
 from mpno.specs.names import STABILISERS, Stabiliser
 from mpno.spectral.fft import fft_forward
@@ -122,3 +123,20 @@ def test_norm_forgets_scale_and_offset_of_each_sample() -> None:
     other = x * torch.tensor([1.0, 7.0, 0.5]).view(3, 1, 1, 1) + torch.tensor([0.0, -3.0, 2.0]).view(3, 1, 1, 1)
     # The eps of 1e-5 in the variance counts most where it is smallest, about 0.2 for the third sample.
     assert torch.allclose(stabilise(x, "norm", "fp32"), stabilise(other, "norm", "fp32"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tanh_is_accurate_from_the_smallest_to_infinity(dtype: torch.dtype) -> None:
+    values = torch.cat([torch.logspace(-37, 2, 4000), torch.tensor([0.0, -0.0, torch.inf, torch.nan])]).to(dtype)
+    values = torch.cat([values, -values]).requires_grad_()
+    y = _Tanh.apply(values)
+    exact = torch.tanh(values.detach().double())
+    finite = ~exact.isnan()
+    # One stored result and a polynomial good to a unit roundoff of fp32.
+    allowed = (torch.finfo(dtype).eps / 2 + 2.0**-24) * exact.abs()
+    assert ((y.double() - exact).abs()[finite] <= allowed[finite]).all()
+    assert torch.equal(y.isnan(), ~finite) and torch.equal(y.signbit()[finite], exact.signbit()[finite])
+    y.sum().backward()
+    assert values.grad is not None
+    slope = 1 - y.detach().double().square()
+    assert ((values.grad.double() - slope).abs()[finite] <= 4 * torch.finfo(dtype).eps).all()

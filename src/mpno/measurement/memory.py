@@ -56,15 +56,20 @@ class LiveBytes(TorchDispatchMode):
 
 
 def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) -> dict[str, int] | None:
-    """Predict the device memory of one training step of `spec` at its training resolution.
+    """Predict the device memory of one training step of `spec` on its training grid, in a schedule's costliest phase.
 
     Returns:
         Bytes of ``parameters``, ``gradients``, ``optimiser`` states (two per parameter), ``activations``
         (what the forward pass leaves for the backward) and the ``peak`` of the step, batch included; None
         for a format that no hardware stores, whose memory would mean nothing.
     """
-    if spec.precision.format not in DTYPES:
+    if any(setting.format not in DTYPES for setting in spec.precision.variants):
         return None
+    phases = [spec.model_copy(update={"precision": setting}) for _, setting in spec.precision.phases]
+    return max((_predict(phase, in_channels, out_channels) for phase in phases), key=lambda sizes: sizes["peak"])
+
+
+def _predict(spec: RunSpec, in_channels: int, out_channels: int) -> dict[str, int]:
     grid = grid_of(spec.data.resolution, len(spec.model.modes), name=spec.data.name)
     with torch.device("meta"):
         model = build_model(spec, in_channels, out_channels)

@@ -76,7 +76,10 @@ def measure_arms(
 
 
 def _interleaved(specs: list[RunSpec], data: Path, device: torch.device) -> dict[str, dict[str, float]]:
-    steppers = {spec.arm.id: _stepper(spec, load_samples(spec, data, device)) for spec in specs}
+    """Seconds per epoch of every arm, a schedule's phases by their shares of the epochs."""
+    parts = {spec.arm.id: _phases(spec) for spec in specs}
+    phases = {phase.arm.id: phase for each in parts.values() for _, phase in each}
+    steppers = {arm: _stepper(phase, load_samples(phase, data, device)) for arm, phase in phases.items()}
     times: dict[str, list[float]] = {arm: [] for arm in steppers}
     for step in steppers.values():
         step()
@@ -89,9 +92,14 @@ def _interleaved(specs: list[RunSpec], data: Path, device: torch.device) -> dict
     out = {}
     for spec in specs:
         epoch = math.ceil(spec.data.n_train / spec.training.batch_size)
-        low, median, high = np.quantile(times[spec.arm.id], [0.25, 0.5, 0.75]) * epoch
+        mean = sum(share / 100 * np.array(times[phase.arm.id]) for share, phase in parts[spec.arm.id])
+        low, median, high = np.quantile(mean, [0.25, 0.5, 0.75]) * epoch
         out[spec.arm.id] = {"median": float(median), "low": float(low), "high": float(high), "n": ROUNDS}
     return out
+
+
+def _phases(spec: RunSpec) -> list[tuple[float, RunSpec]]:
+    return [(share, spec.model_copy(update={"precision": setting})) for share, setting in spec.precision.phases]
 
 
 def _stepper(spec: RunSpec, samples: Samples) -> Callable[[], None]:

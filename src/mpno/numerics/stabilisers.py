@@ -8,6 +8,7 @@ undone, and since the block is linear up to its bias that is one factor, known f
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -43,7 +44,7 @@ def stabilise(x: Float[Tensor, ...], stabiliser: Stabiliser, format: str) -> Flo
     if stabiliser == "sigma_clip":
         return _sigma_clip(x, format)
     if stabiliser == "tanh":
-        y = torch.tanh(x)
+        y = _Tanh.apply(x)
     elif stabiliser == "pre_scale":
         y = x / undo_factor(stabiliser, math.prod(x.shape[1:-1]))
     else:
@@ -57,6 +58,28 @@ def undo_factor(stabiliser: Stabiliser, points: int) -> float:
     A power of two, so that the product is exact in every binary format.
     """
     return float(1 << (points - 1).bit_length()) if stabiliser == "pre_scale" else 1.0
+
+
+@torch.library.custom_op("mpno::tanh", mutates_args=(), device_types="cpu", schema="(Tensor x) -> Tensor")
+def _onednn_tanh(x: Tensor) -> Tensor:
+    # An operation of its own, so that what traces tensors sees none in oneDNN's layout, which has no storage.
+    return x.to_mkldnn().tanh().to_dense()
+
+
+class _Tanh(torch.autograd.Function):
+    """tanh, on a CPU by oneDNN, which takes half the time of torch's own with the same accuracy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        onednn = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+        y = _onednn_tanh(x) if onednn and torch.backends.mkldnn.is_available() else torch.tanh(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward(grads[0], y)
 
 
 def _sigma_clip(x: Tensor, format: str) -> Tensor:
