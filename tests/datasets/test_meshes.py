@@ -244,7 +244,7 @@ def test_what_cannot_be_read_is_one_line(toy: Path, tmp_path: Path) -> None:
 def test_a_store_of_grids_is_told_apart(tmp_path: Path) -> None:
     from mpno.datasets import write_store
 
-    arrays = {f"{split}/8/{kind}": np.zeros((1, 1, 8, 8)) for split in ("train", "test") for kind in "xy"}
+    arrays = {f"{split}/8/{kind}": np.full((1, 1, 8, 8), len(split)) for split in ("train", "test") for kind in "xy"}
     attrs = {key: ATTRS[key] for key in ATTRS if key != "parameter_names"}
     write_store(tmp_path / "grid.h5", arrays, attrs, {"x": "", "y": ""})
     assert load_split(tmp_path / "grid.h5", "train", 8).x.shape == (1, 1, 8, 8)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +38,27 @@ def test_types_and_shapes_are_checked_in_the_tensor_rooms() -> None:
 
     with pytest.raises(TypeCheckError):
         round_to("not a tensor", "fp16")  # pyright: ignore[reportArgumentType]
+
+
+def functions() -> list[Callable[..., object]]:
+    """Every function and method that the tensor rooms define."""
+    found: list[Callable[..., object]] = []
+    for room in ("numerics", "spectral", "models", "training"):
+        package = importlib.import_module(f"mpno.{room}")
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
+            owners = [module, *(kind for kind in vars(module).values() if inspect.isclass(kind))]
+            members = [member for owner in owners for member in vars(owner).values()]
+            found += [m for m in members if inspect.isfunction(m) and m.__module__ == info.name]
+    return found
+
+
+def test_every_signature_can_be_evaluated() -> None:
+    """One that cannot is not checked, and nothing says so."""
+    everything = functions()
+    assert len(everything) > 150
+    for function in everything:
+        typing.get_type_hints(inspect.unwrap(function))
 
 
 def test_one_thread() -> None:

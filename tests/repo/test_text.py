@@ -17,7 +17,7 @@ from .paths import ROOT, kept_files, load_script
 # In pieces, so that this file passes its own test.
 FOREIGN = {
     "a path of somebody's machine": "(?<![\\w.])/" + "work(?![\\w-])",
-    "a folder outside the repository": r"\.lib" + r"rary\b|\.\./sha" + "red",
+    "a folder outside the repository": r"(?<!torch)\.lib" + r"rary\b|\.\./sha" + "red",
     "a package index's address": "py" + r"pi\.org|python" + r"hosted\.org",
     "a tracker's number": r"(?i)\bissue" + r" #?\d",
     "a word about how it was written": r"(?i)(?<!scope=.)\bses" + r"sions?\b",

@@ -138,7 +138,7 @@ def test_simulated_half_fft_overflows_where_a_gpu_does(grid: tuple[int, ...], ov
 
 @pytest.mark.parametrize(("side", "overflows"), [(32, False), (64, True)])
 def test_uniform_noise_overflows_as_reported_of_gpus(side: int, overflows: bool) -> None:
-    """Half rfft of uniform noise on [0, 1): finite on 32 cubed, not on 64 cubed (pytorch issue 33485)."""
+    """Half rfft of uniform noise on [0, 1): finite on 32 cubed, not on 64 cubed (pytorch 33485)."""
     x = torch.rand(1, side, side, side, 1)
     assert fft_forward(x, kept_modes((side,) * 3, (4, 4, 4)), "fp16").isfinite().all() == (not overflows)
 

@@ -68,7 +68,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])
 
 
-def add(x: Float[Tensor, ...], y: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
+def add(x: Float[Tensor, "..."], y: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
     """Sum in `format`, the one that promotion gives the operands (see :func:`widest`)."""
     return x + y if format == "fp32" else hold(x + y, format)
 
@@ -81,7 +81,7 @@ def add_gated(
     return z if format == "fp32" else hold(z, format)
 
 
-def gelu(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
+def gelu(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
     """Exact GELU, stored in `format`."""
     y = nn.functional.gelu(x)
     return y if format == "fp32" else hold(y, format)

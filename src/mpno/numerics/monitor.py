@@ -17,7 +17,7 @@ from mpno.specs import get_format
 _active: list[RangeMonitor] = []
 
 
-def observe(layer: nn.Module, name: str, tensor: Shaped[Tensor, ...], points: int) -> None:
+def observe(layer: nn.Module, name: str, tensor: Shaped[Tensor, "..."], points: int) -> None:
     """Show a spectrum to the monitors that are on. Spectral layers call it; without a monitor it returns at once.
 
     Args:

@@ -73,7 +73,7 @@ class _Book:
             self.latest.append(saved)
         return saved
 
-    def cook(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+    def cook(self, function: Callable[..., Tensor], inputs: tuple[Tensor, "..."]) -> Tensor:
         self.latest.clear()
         value = function(*inputs)
         storage = value.untyped_storage()._cdata

@@ -20,13 +20,13 @@ _OVERFLOWS, _ROUNDINGS = get_args(Overflow), get_args(Rounding)
 
 
 def round_to(
-    x: Float[Tensor, ...],
+    x: Float[Tensor, "..."],
     format: str,
     *,
     overflow: Overflow = "inf",
     rounding: Rounding = "nearest",
     generator: torch.Generator | None = None,
-) -> Float[Tensor, ...]:
+) -> Float[Tensor, "..."]:
     """Round a float32 or float64 tensor to values of `format`, subnormals included.
 
     Args:
@@ -62,7 +62,7 @@ def round_to(
     return _round(x, fmt, overflow, rounding, generator)
 
 
-def hold(x: Float[Tensor, ...], format: str) -> Float[Tensor, ...]:
+def hold(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
     """Return `x` as a tensor stored in `format`; its gradient is stored in the format too.
 
     Where the device computes in the format natively this is a change of dtype. Elsewhere the tensor stays

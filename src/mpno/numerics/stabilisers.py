@@ -18,7 +18,7 @@ from mpno.numerics.rounding import hold
 from mpno.specs.names import Stabiliser
 
 
-def stabilise(x: Float[Tensor, ...], stabiliser: Stabiliser, format: str) -> Float[Tensor, ...]:
+def stabilise(x: Float[Tensor, "..."], stabiliser: Stabiliser, format: str) -> Float[Tensor, "..."]:
     """Apply a stabiliser to a field (batch, *grid, channels), stored in `format` before and after.
 
     With n grid points an unscaled Fourier coefficient is at most n·max|x|, so bounding x bounds it.

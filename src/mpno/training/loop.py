@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,8 @@ from mpno.training.build import build_loss, build_model, build_optimizer, build_
 from mpno.training.data import Samples, load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.losses import relative_h1, relative_l2
-from mpno.training.records import write_record
+from mpno.training.records import Metrics, Outcome, Row, write_record
 from mpno.training.techniques import PATIENCE, Updater
-
-Metrics = dict[str, dict[str, float]]
-Row = dict[str, int | float | str]
-
-
-@dataclass
-class Outcome:
-    """What a training leaves: the model, one row per epoch, and why it stopped early, if it did."""
-
-    model: nn.Module
-    history: list[Row] = field(default_factory=list)
-    metrics: Metrics | None = None
-    diverged: Divergence | None = None
 
 
 def train_run(

@@ -9,23 +9,34 @@ import json
 import platform
 import resource
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import mpno
 from mpno.datasets import read_attrs
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
 from mpno.specs.files import replacing, write_text
-
-if TYPE_CHECKING:
-    from mpno.training.loop import Outcome
+from mpno.training.divergence import Divergence
 
 SCHEMA = 1
+Metrics = dict[str, dict[str, float]]
+Row = dict[str, int | float | str]
+
+
+@dataclass
+class Outcome:
+    """What a training leaves: the model, one row per epoch, and why it stopped early, if it did."""
+
+    model: nn.Module
+    history: list[Row] = field(default_factory=list)
+    metrics: Metrics | None = None
+    diverged: Divergence | None = None
 
 
 def write_record(
