@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from mpno.datasets import read_attrs
@@ -72,18 +71,21 @@ def draw_overview(paths: Sequence[str | Path]) -> Figure:
     """One column per set: a sample's input above its target, or a body from the side and from above."""
     with look():
         figure = Figure(figsize=(2.0 * len(paths), 3.3), layout="constrained")
-        for part, path in zip(np.atleast_1d(figure.subfigures(1, len(paths))), paths, strict=True):
+        parts = figure.subfigures(1, len(paths), squeeze=False)[0]
+        for part, path in zip(parts, paths, strict=True):
             data = read_set(path)
-            (glance_at_body if isinstance(data, BodySet) else glance_at_grid)(data, part)
+            if isinstance(data, BodySet):
+                glance_at_body(data, part)
+            else:
+                glance_at_grid(data, part)
             part.suptitle(f"{data.attrs['name']}\n{evidence(data.attrs)}", fontsize=7)
     return figure
 
 
 def evidence(attrs: dict[str, Any]) -> str:
     """What the numbers of a set are worth."""
-    stated = attrs.get("evidence")
-    source = EVIDENCE.get(attrs["source"], attrs["source"])
-    return f"{stated}, {source}" if stated else source
+    source = str(EVIDENCE.get(attrs["source"], attrs["source"]))
+    return f"{attrs['evidence']}, {source}" if "evidence" in attrs else source
 
 
 def _origin(attrs: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def draw_bodies(data: BodySet) -> Figure:
     panels = 2 + len(data.names)
     rows = -(-panels // COLUMNS)
     figure = Figure(figsize=(11, 5.3 + 1.1 * rows), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[4.6, 1.1 * rows])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, 1.1 * rows])[:, 0]
     _views(data, upper)
     cells = lower.subplots(rows, COLUMNS, squeeze=False).ravel()
     splits = {split: _joined([data.coloured(body) for body in bodies]) for split, bodies in data.bodies.items()}
@@ -148,7 +148,8 @@ def _views(data: BodySet, part: SubFigure) -> None:
     across = directions(data)[1]
     norm = _norm([data.coloured(body) for body in shown])
     deepest = max(float(np.abs(_middle(body, across)).max()) for body in shown)
-    seen = cut = None
+    seen: Any = None
+    cut: Any = None
     for number, (column, body) in enumerate(zip(panels.T, shown, strict=False)):
         for axes, above in zip(column[:2], (False, True), strict=True):
             seen = _seen(axes, data, body, norm, above=above)
@@ -185,7 +186,7 @@ def _cut(axes: Any, data: BodySet, body: Body, deepest: float) -> Any:
     along, across, up = directions(data)
     plane = _middle(body, across)
     plane = plane if along > up else plane.T
-    x, y = (np.linspace(*body.box[:, axis], body.sdf.shape[axis]) for axis in (along, up))
+    x, y = (np.linspace(body.box[0, axis], body.box[1, axis], body.sdf.shape[axis]) for axis in (along, up))
     drawn = axes.contourf(x, y, plane, np.linspace(-deepest, deepest, 25), cmap="PuOr")
     if plane.min() < 0 < plane.max():
         axes.contour(x, y, plane, [0.0], colors="black", linewidths=0.8)

@@ -47,9 +47,9 @@ def histogram(axes: Any, splits: Mapping[str, np.ndarray | None], label: str, *,
         # A mean that is zero but for rounding is shown as zero.
         name = f"{split}: {0.0 if abs(mean) < ROUNDING * spread else mean:.3g} ± {spread:.3g}"
         axes.stairs(density, edges, label=name, **STYLES[split])
-    axes.set_ylim(0, (1.4 if legend else 1.05) * top)
+    axes.set_ylim(0, (1.5 if legend else 1.2) * top)
     if legend:
-        axes.legend(frameon=False, fontsize=5, loc="upper left", ncols=2, columnspacing=1)
+        axes.legend(frameon=False, fontsize=5, loc="upper left")
 
 
 def say(axes: Any, text: str) -> None:

@@ -223,7 +223,7 @@ def _look(data: GridSet) -> None:
 
 
 def _agreement(data: GridSet, field: tuple[str, int], name: str) -> list[str]:
-    """How far the spectra of the same test samples agree on two grids, where both are fine: to half the coarse limit."""
+    """How far the spectra of the same test samples agree on two grids, up to half the limit of the coarse one."""
     found = []
     for coarse, fine in itertools.pairwise(data.tests):
         pair = [data.values("test", r, field) for r in (coarse, fine)]
@@ -267,4 +267,3 @@ def _image(axes: Any, values: np.ndarray, norm: Normalize, name: str) -> Any:
     origin = "upper" if name == "shallow-water" else "lower"
     colours = "RdBu_r" if isinstance(norm, CenteredNorm) else "viridis"
     return axes.imshow(values, norm=norm, cmap=colours, origin=origin, interpolation="nearest")
-
