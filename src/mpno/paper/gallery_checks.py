@@ -28,7 +28,7 @@ STYLES: dict[str, dict[str, Any]] = {
 def histogram(axes: Any, splits: Mapping[str, np.ndarray | None], label: str, *, legend: bool = True) -> None:
     """Densities of the values of each split in common bins; the legend gives mean ± standard deviation."""
     there = {split: values for split, values in splits.items() if values is not None and values.size}
-    axes.set_xlabel(textwrap.fill(label, 40), fontsize=6)
+    axes.set_xlabel(textwrap.fill(label, 32), fontsize=6)
     axes.set_yticks([])
     if not there:
         say(axes, "cannot be read")
