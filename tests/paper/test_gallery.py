@@ -21,7 +21,8 @@ from mpno.paper.execute import run_notebook
 from mpno.paper.gallery import draw_overview, draw_set, read_set, save_picture, set_notes
 from mpno.paper.gallery_bodies import BodySet, directions
 from mpno.paper.gallery_checks import differing
-from mpno.paper.gallery_grids import SHOWN, GridSet
+from mpno.paper.gallery_grids import SHOWN
+from mpno.paper.gallery_read import GridSet
 from mpno.paper.spectra import energy_spectrum, zonal_spectrum
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +155,9 @@ def test_a_row_per_field_with_units(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(images[4]), data.arrays["test", 24, "x"][0, 0])
     titles = [axes.get_title() for axes in figure.axes[: SHOWN + 2]]
     assert titles == ["train 0, 12x12", "train 1, 12x12", "train 2, 12x12", "test 0, 12x12", "test 0, 24x24"]
-    assert data.findings == [] and len(data.remarks) == 3
+    assert data.findings == [] and len(data.remarks) == 2 * 3
+    low, high = (of(data.arrays["test", 24, "y"]) for of in (np.min, np.max))
+    assert f"test at 24 {low:.3g} to {high:.3g}" in data.remarks[4]
 
 
 def test_source_and_worth_stand_above_the_picture(tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_a_test_set_in_another_unit_is_found_in_a_file(tmp_path: Path) -> None:
     data = grids(write_grids(tmp_path / "toy.h5", arrays))
     assert "train and test differ in the spread of target" in " ".join(data.findings)
     assert not any("input" in finding for finding in data.findings)
-    (remark,) = (remark for remark in data.remarks if "target" in remark)
+    (remark,) = (remark for remark in data.remarks if "spectra of test target" in remark)
     assert float(remark.partition("at most ")[2].split()[0]) > 1e6  # the square of a thousand, in per cent
 
 
@@ -222,7 +225,7 @@ def body(index: int, **more: Any) -> Body:
     size = np.array([1.0, 0.4, 0.3]) * (1 + 0.02 * index)
     vertices = ball.vertices * size + [0, 0, 0.5]
     box = np.array([[-1.5, -0.6, 0.0], [1.5, 0.6, 1.4]])
-    points = np.stack(np.meshgrid(*np.linspace(*box, 12).T, indexing="ij"), axis=-1)
+    points = np.stack(np.meshgrid(*np.linspace(box[0], box[1], 12).T, indexing="ij"), axis=-1)
     made = Body(
         vertices=vertices,
         triangles=ball.faces,

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from mpno.datasets import read_attrs
 from mpno.paper.gallery_bodies import BodySet, draw_bodies, glance_at_body, read_bodies
-from mpno.paper.gallery_grids import GridSet, draw_grids, glance_at_grid, read_grids
+from mpno.paper.gallery_grids import draw_grids, glance_at_grid
+from mpno.paper.gallery_read import GridSet, read_grids
 from mpno.paper.style import look
 from mpno.specs.files import replacing
 
