@@ -45,6 +45,10 @@ plan: env-run ## show what SCALE would run: trainings, core-seconds, disk
 figures: env-run ## draw tables and figures again from the runs there are, without training
 	@$(SNAKEMAKE) figures --allowed-rules figures figure table collect $(if $(SCALE),--config $(SCALED))
 
+.PHONY: gallery
+gallery: env-run ## make every data set at SCALE and draw samples, spectra and histograms of each
+	@$(SNAKEMAKE) gallery $(if $(SCALE),--config $(SCALED))
+
 .PHONY: test
 test: env-test ## run the tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n logical --maxprocesses 4 --dist loadfile

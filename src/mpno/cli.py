@@ -152,14 +152,18 @@ def collect(
 @app.command()
 def notebook(
     path: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook of notebooks/.")],
-    tidy: Annotated[Path, typer.Option(help="The tidy tables it draws.")],
-    drawn: Annotated[Path, typer.Option(help="Where the table or figure goes.")],
+    drawn: Annotated[Path, typer.Option(help="Where the table, figure or pictures go.")],
     out: Annotated[Path, typer.Option(help="The executed notebook; its HTML page goes beside it.")],
+    data: Annotated[list[Path] | None, typer.Argument(help="The data files it draws, for the gallery.")] = None,
+    tidy: Annotated[Path | None, typer.Option(help="The tidy tables it draws, for a table or figure.")] = None,
 ) -> None:
     """Execute a notebook with papermill and keep it as ipynb and HTML."""
     from mpno.paper.execute import run_notebook
 
-    run_notebook(path, parameters={"tidy": str(tidy), "out": str(drawn)}, out=out)
+    if (tidy is None) == (not data):
+        raise MpnoError(f"notebook {path}: give --tidy FOLDER for a table or figure, or data files for the gallery")
+    draws: dict[str, Any] = {"tidy": str(tidy)} if tidy else {"data": [str(file) for file in data or []]}
+    run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
 
 
 @app.command()

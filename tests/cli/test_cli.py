@@ -85,6 +85,8 @@ def run(*arguments: str) -> int:
         (["evaluate", "nowhere", "--resolution", "32"], ["nowhere", "spec.json"]),
         (["evaluate", "nowhere"], ["--resolution"]),
         (["notebook", "x.ipynb", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "no such notebook"]),
+        (["notebook", "x.ipynb", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy", "data files"]),
+        (["notebook", "x.ipynb", "a.h5", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy"]),
         (["report", "nowhere/context.json", "--out", "x.html"], ["nowhere", "make item"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

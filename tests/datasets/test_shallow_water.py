@@ -234,7 +234,9 @@ def test_store_holds_what_the_spec_asks(tmp_path: Path) -> None:
     attrs = read_attrs(tmp_path / "a.h5")
     origin = json.loads(attrs["origin"])
     assert (attrs["seed"], origin["degrees_drawn"], origin["degrees_solved"]) == (4, 6, 12)
-    assert origin["units"]["geopotential"] == scales(6)[0] and "105 m2 s-2" not in attrs["units_x"]
+    assert origin["units"]["geopotential"] == scales(6)[0] and "105 m2 s-2" not in attrs["units_x"][0]
+    said = zip(attrs["units_y"], ("geopotential", "vorticity", "divergence"), strict=True)
+    assert all(unit.startswith(channel) for unit, channel in said)
     # Without its units a state would not be the one that was drawn.
     physical = train.x[0, 0].astype(np.float64) * origin["units"]["geopotential"] + origin["mean_geopotential"]
     assert abs(physical.mean() - random_state(4, 0, 0, 6)[0, 0, 0].real / ROOT) < 0.05 * scales(6)[0] * 36

@@ -39,6 +39,22 @@ def test_items_share_their_runs() -> None:
     assert len(both.measures) == len(both.data) == 1
 
 
+def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> None:
+    desk, smoke = (plan(scale=scale).gallery for scale in ("desk", "smoke"))
+    names = ["darcy", "navier-stokes", "shallow-water", "car", "ahmed"]
+    assert [spec.name for spec in desk.values()] == [spec.name for spec in smoke.values()] == names
+    assert next(iter(desk)) == next(iter(smoke)) == "darcy-fetch"
+    assert {spec.source for spec in list(desk.values())[1:]} == {"generate"}
+    assert desk["car-generate-32-n100-20-s0"].n_train == 100 and smoke["car-generate-32-n8-4-s0"].n_test == 4
+
+
+def test_the_gallery_shows_an_imported_set_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPNO_IMPORTED", "elsewhere")
+    rules = RuleInputs(plan(scale="smoke", set=["data={name: mine, source: import}"]))
+    assert rules.gallery()[0] == "elsewhere/mine.h5" and len(rules.gallery()) == 1 + 5
+    assert rules.pictures()[0].endswith("/gallery/mine.png") and rules.pictures()[-1].endswith("/overview.png")
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_resolves(scale: str) -> None:
     made = plan(scale=scale)

@@ -113,6 +113,11 @@ def test_jobs_of_a_fresh_clone(fresh: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_gallery_makes_every_set_and_shares_those_of_the_runs(fresh: Path, finished: Path) -> None:
+    assert jobs(fresh, "gallery") == {"data": 5, "gallery": 1}
+    assert jobs(finished, "gallery") == {"data": 4, "gallery": 1}
+
+
 def test_the_paper_scale_dry_runs_and_says_its_size_first(fresh: Path) -> None:
     done = snakemake(fresh, "--dry-run", "--quiet", "--config", "scale=paper", "items=darcy-settings")
     assert done.returncode == 0, done.stderr

@@ -89,3 +89,23 @@ rule report:
         digest=OF.digests["paper"],
     shell:
         "python -m mpno report {input.contexts:q} --out {output:q} > {log:q} 2>&1"
+
+
+# Not part of `all`: making the sets that no table uses takes longer than a smoke run may.
+rule gallery:
+    input:
+        notebook=f"{NOTEBOOKS}/gallery.ipynb",
+        data=OF.gallery(),
+    output:
+        OF.pictures(),
+        executed=f"{OUT}/gallery/gallery.ipynb",
+        html=f"{OUT}/gallery/gallery.html",
+    log:
+        f"{OUT}/logs/notebook/gallery.log",
+    resources:
+        mem="2GB",
+        runtime=30,
+    params:
+        digest=OF.digests["paper"],
+    shell:
+        "python -m mpno notebook {input.notebook:q} {input.data:q} --drawn $(dirname {output.executed:q}) --out {output.executed:q} > {log:q} 2>&1"

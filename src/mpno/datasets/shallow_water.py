@@ -268,7 +268,10 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "mean_geopotential": MEAN,
         "units": dict(zip(CHANNELS, units, strict=True)),
     }
-    said = f"geopotential less {MEAN:.6g}, in {units[0]:.4g} m2 s-2; vorticity and divergence, in {units[1]:.4g} s-1"
+    said = [
+        f"geopotential less {MEAN:.6g}, in {units[0]:.4g} m2 s-2",
+        *(f"{name}, in {units[1]:.4g} s-1" for name in CHANNELS[1:]),
+    ]
     attrs = {
         "name": spec.name,
         "title": "Shallow water on the rotating sphere, one hour from random states at Mach 0.2, solved spectrally",

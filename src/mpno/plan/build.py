@@ -19,7 +19,10 @@ from mpno.plan.files import parse_setting
 from mpno.plan.source import Look, check_import, settle
 from mpno.specs import SCALES, DataSpec, MpnoError, PrecisionSetting, RunSpec, allowed, build_spec, set_dotted
 from mpno.specs.names import Scale
+from mpno.specs.sets import SETS
 
+GLANCE = (8, 4)
+"""Training and test samples of a set that is made to be looked at alone, at scale smoke."""
 FORMATS: dict[str, tuple[str, ...]] = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg")}
 
 
@@ -149,6 +152,16 @@ class Plan:
     def digest(stage: str) -> str:
         """The source digest of a stage, computed once."""
         return room_digest(stage)
+
+    @property
+    def gallery(self) -> dict[str, DataSpec]:
+        """The data to look at, by slug: what the runs take, and each other set of the paper, solved here."""
+        found = {run.data.slug: _data_file(run.data) for run in self.runs.values()}
+        others = [name for name in SETS if name not in {spec.name for spec in found.values()}]
+        n_train, n_test = GLANCE
+        few = {"n_train": n_train, "n_test": n_test} if self.scale == "smoke" else {}
+        made = [DataSpec(**{**SETS[name].defaults, **few}, name=name, source="generate") for name in others]
+        return found | {spec.slug: spec for spec in made}
 
     def summary(self) -> str:
         """One line: what this plan comes to."""

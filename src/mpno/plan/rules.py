@@ -36,7 +36,7 @@ class RuleInputs:
         self.digests = {stage: plan.digest(stage) for stage in ROOMS}
 
     def data_spec(self, wildcards: Any) -> str:
-        return self._known(self.plan.data, wildcards.slug).model_dump_json()
+        return self._known({**self.plan.gallery, **self.plan.data}, wildcards.slug).model_dump_json()
 
     def run_spec(self, wildcards: Any) -> str:
         return self._known(self.plan.runs, wildcards.run).canonical()
@@ -71,6 +71,14 @@ class RuleInputs:
 
     def contexts(self) -> list[str]:
         return [f"{self.plan.out}/tidy/{name}/context.json" for name in self.plan.items]
+
+    def gallery(self) -> list[str]:
+        """The data files to look at."""
+        return [spec.file(Path(self.plan.root)).as_posix() for spec in self.plan.gallery.values()]
+
+    def pictures(self) -> list[str]:
+        """Their pictures, one each and one of all."""
+        return [f"{self.plan.out}/gallery/{name}.png" for name in (*self.plan.gallery, "overview")]
 
     def farewell(self) -> str:
         """Where the report lies, and the first table in the columns that fit a terminal."""
