@@ -224,7 +224,7 @@ def main() -> None:
         given.out.mkdir(parents=True, exist_ok=True)
         path = given.out / f"training_step-{given.case}-{given.threads}.csv"
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         print(path)
