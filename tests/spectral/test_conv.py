@@ -273,6 +273,17 @@ def test_weights_may_be_stored_in_half(format: str, transform: Transform, factor
         assert torch.allclose(p.grad.float(), full, rtol=4 * get_format(format).unit_roundoff, atol=1e-6)
 
 
+@pytest.mark.parametrize("transform", ["fft", "matmul"])
+@pytest.mark.parametrize("kind", [None, ContractionSpec(factorization="tt", rank=0.6)])
+def test_a_surrounding_autocast_has_no_part_in_the_formats(transform: Transform, kind: ContractionSpec | None) -> None:
+    conv = SpectralConv(3, 2, (6, 6), transform=transform, contraction=kind)
+    x = torch.randn(2, 3, 12, 12)
+    want = conv(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = conv(x)
+    assert got.dtype is torch.float32 and torch.equal(got, want)
+
+
 def test_shapes_are_checked_in_one_line() -> None:
     conv = SpectralConv(3, 2, (4, 4))
     for wrong in (torch.ones(1, 2, 8, 8), torch.ones(1, 3, 8)):

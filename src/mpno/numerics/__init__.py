@@ -1,6 +1,6 @@
 """Number formats on tensors: rounding, what is native where, layers in a precision setting, stabilisers."""
 
-from mpno.numerics.layers import PointwiseLinear, add, add_gated, gelu, hold_anew, widest
+from mpno.numerics.layers import PointwiseLinear, add, add_gated, gelu, hold_anew, no_autocast, widest
 from mpno.numerics.monitor import RangeMonitor, observe
 from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name
 from mpno.numerics.recompute import cheap, recomputing
@@ -22,6 +22,7 @@ __all__ = [
     "hold",
     "hold_anew",
     "matmul_is_native",
+    "no_autocast",
     "observe",
     "processor_name",
     "recomputing",

@@ -7,6 +7,9 @@ that type promotion gives. One code path serves CUDA, CPU and traced shapes.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +17,13 @@ from torch import Tensor, nn
 from mpno.numerics.native import DTYPES
 from mpno.numerics.recompute import cheap
 from mpno.numerics.rounding import hold
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Where formats are the setting's to say, a surrounding torch.autocast has no part in them."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def widest(first: str, second: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import add, cheap, hold, observe, stabilise, undo_factor, widest
-from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting
+from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, undo_factor, widest
+from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, allowed
 from mpno.specs.names import Transform, WeightLayout
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
@@ -72,6 +73,8 @@ class SpectralConv(nn.Module):
                 "with one mode count for each of 1 to 3 axes"
             )
         self.in_channels, self.out_channels, self.modes = in_channels, out_channels, tuple(modes)
+        if transform not in get_args(Transform):
+            raise MpnoError(f"SpectralConv: transform {transform!r}; {allowed(transform, get_args(Transform))}")
         self.transform: Transform = transform
         self.hermitian, self.channels_last = hermitian, channels_last
         self.layout: WeightLayout = "joint" if contraction is None else contraction.layout
@@ -97,9 +100,11 @@ class SpectralConv(nn.Module):
             grid = ", ".join("n" for _ in self.modes)
             want = f"{grid}, {self.in_channels}" if self.channels_last else f"{self.in_channels}, {grid}"
             raise MpnoError(f"SpectralConv got shape {tuple(x.shape)}; it wants (batch, {want})")
-        if self.channels_last:
-            return self._convolve(x)
-        return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
+        # Formats are the setting's to say.
+        with no_autocast(x.device):
+            if self.channels_last:
+                return self._convolve(x)
+            return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
 
     def _convolve(self, x: Float[Tensor, "b *grid i"]) -> Float[Tensor, "b *grid o"]:
         p = self.precision
@@ -123,7 +128,7 @@ class SpectralConv(nn.Module):
             pairs = s.permute(2, 0, 3, 1).unflatten(1, kept.counts)
             pairs = self.weight.contract(pairs, kept, inputs=p.contraction, weights=p.weights)
             return pairs.flatten(1, -3).permute(1, 3, 0, 2)
-        return _products(s, self._cut(self.weight, kept), p.contraction, p.weights)
+        return products(s, self._cut(self.weight, kept), p.contraction, p.weights)
 
     @staticmethod
     def _cut(weight: Tensor, kept: KeptModes) -> Tensor:
@@ -137,7 +142,7 @@ class SpectralConv(nn.Module):
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {self.precision}, {self.transform}"
 
 
-def _products(
+def products(
     s: Float[Tensor, "m two b i"], w: Float[Tensor, "m i parts"], inputs: str, weights: str
 ) -> Float[Tensor, "m two b o"]:
     """One real product per mode gives the four products of real and imaginary parts, which two sums combine.

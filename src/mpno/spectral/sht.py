@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpno.numerics import fft_is_native, hold
+from mpno.numerics import fft_is_native, hold, no_autocast
 from mpno.specs import MpnoError
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
@@ -137,13 +136,6 @@ def sht_inverse(
         circles = hold(table @ hold(columns, legendre), legendre)
         circles = circles.reshape(kept.orders, kept.nlat, s.shape[0], 2, s.shape[-1])
         return _synthesise_longitudes(circles, kept, fourier, transform)
-
-
-def no_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Where formats are the setting's to say, a surrounding torch.autocast has no part in them."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def _analyse_longitudes(x: Tensor, kept: Truncation, format: str, transform: SphericalTransform, gain: float) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.numerics import add, cheap, hold, observe, stabilise, undo_factor
+from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, undo_factor
 from mpno.specs import MpnoError, PrecisionSetting, allowed
-from mpno.spectral.conv import _products
-from mpno.spectral.sht import SphericalGrid, SphericalTransform, no_autocast, sht_forward, sht_inverse, truncate
+from mpno.spectral.conv import products
+from mpno.spectral.sht import SphericalGrid, SphericalTransform, sht_forward, sht_inverse, truncate
 
 
 class SphericalConv(nn.Module):
@@ -116,7 +116,7 @@ class SphericalConv(nn.Module):
         )
         # (b, 2, degrees, orders, i) -> (degrees, 2, orders · b, i): one matrix per degree.
         s = s.permute(2, 1, 3, 0, 4).flatten(2, 3)
-        s = _products(s, self.weight[: kept.degrees].flatten(-2), p.contraction, p.weights)
+        s = products(s, self.weight[: kept.degrees].flatten(-2), p.contraction, p.weights)
         s = s.unflatten(2, (kept.orders, x.shape[0])).permute(3, 1, 0, 2, 4)
         y = sht_inverse(s, kept, fourier=p.inverse, legendre=legendre or p.inverse, transform=self.transform)
         return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
