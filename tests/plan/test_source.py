@@ -132,3 +132,15 @@ def test_modes_are_half_the_points_and_no_more_than_a_desk_bears() -> None:
     assert fitted_modes((7, 200)) == [3, 32]
     assert fitted_modes((500,)) == [64]
     assert fitted_modes((16, 64, 64)) == [8, 12, 12]
+
+
+@pytest.mark.parametrize("name", ["car", "ahmed"])
+def test_a_model_of_fields_is_not_planned_on_bodies(name: str) -> None:
+    experiments = load_experiments(EXPERIMENTS)
+    given = {"data": {"name": name, "source": "generate"}}
+    with pytest.raises(
+        MpnoError, match=rf"data set {name} holds bodies, model fno takes fields on grids; allowed: darcy"
+    ):
+        hand_spec(experiments, "darcy-settings", "smoke", given, [])
+    with pytest.raises(MpnoError, match=rf"data set {name} holds bodies"):
+        load_plan({"scale": "smoke", "set": [f"data={{name: {name}, source: generate}}"]}, root=ROOT)

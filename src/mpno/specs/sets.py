@@ -21,6 +21,7 @@ class SetFacts:
         defaults: resolution, test resolutions and sample counts where the user gives none.
         licence, published: of the public files; None where there are none.
         periodic: whether the fields are so along every axis of the grid.
+        bodies: whether samples are surface meshes rather than fields on a grid.
     """
 
     title: str
@@ -28,6 +29,7 @@ class SetFacts:
     licence: str | None = None
     published: str | None = None
     periodic: bool = False
+    bodies: bool = False
 
 
 def _sizes(resolution: int, tests: tuple[int, ...], n_train: int, n_test: int) -> Mapping[str, Any]:
@@ -42,8 +44,8 @@ SETS: dict[str, SetFacts] = {
         "Navier-Stokes vorticity", _sizes(64, (64, 128), 200, 20), "CC-BY-4.0", "Zenodo 12825163", periodic=True
     ),
     "shallow-water": SetFacts("Spherical shallow water", _sizes(32, (32, 64), 120, 20)),
-    "car": SetFacts("Shape-Net Car", _sizes(32, (32,), 100, 20), "CC-BY-4.0", "Zenodo 13936501"),
-    "ahmed": SetFacts("Ahmed bodies", _sizes(32, (32,), 100, 20)),
+    "car": SetFacts("Shape-Net Car", _sizes(32, (32,), 100, 20), "CC-BY-4.0", "Zenodo 13936501", bodies=True),
+    "ahmed": SetFacts("Ahmed bodies", _sizes(32, (32,), 100, 20), bodies=True),
 }
 assert set(SETS) == set(get_args(Dataset))
 
