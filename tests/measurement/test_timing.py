@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpno import RunSpec
+from mpno import FNO, RunSpec
 from mpno.datasets import write_store
 from mpno.measurement import measure_arms
 from mpno.specs import DataSpec, ModelSpec, PrecisionSetting, TrainingSpec
@@ -77,3 +77,15 @@ def test_a_schedule_takes_its_phases_by_their_shares(
     )
     (found,) = measure_arms([spec], data=data, out=tmp_path / "measure.json")["arms"]
     assert found["seconds_per_epoch"]["median"] == pytest.approx(3 * (0.25 * 1 + 0.5 * 4 + 0.25 * 16))
+
+
+def test_memory_is_predicted_for_the_channels_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpno.measurement.timing.evidence_of", lambda *_: "simulated")
+    shapes = {"train/8/x": (12, 3), "train/8/y": (12, 2), "test/8/x": (2, 3), "test/8/y": (2, 2)}
+    rng = np.random.default_rng(0)
+    arrays = {key: rng.standard_normal((*shape, 8, 8)).astype(np.float32) for key, shape in shapes.items()}
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
+    write_store(tmp_path / "noise.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
+    (found,) = measure_arms([arm("full")], data=tmp_path / "noise.h5", out=tmp_path / "measure.json")["arms"]
+    count = sum(p.numel() for p in FNO(3, 2, arm("full").model).parameters())
+    assert found["predicted_bytes"]["parameters"] == 4 * count

@@ -163,16 +163,16 @@ class FNO(nn.Module):
         )
         self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
 
-        self.set_precision(PrecisionSetting.model_validate(precision))
+        self.set_precision(precision)
 
-    def set_precision(self, precision: PrecisionSetting) -> None:
+    def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
-        self.precision = precision
+        self.precision = PrecisionSetting.model_validate(precision)
         for mlp in (self.lifting, self.projection):
-            mlp.set_format(precision.real)
+            mlp.set_format(self.precision.real)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, FNOBlock)
-            block.set_precision(precision.layer(index))
+            block.set_precision(self.precision.layer(index))
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""

@@ -67,7 +67,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x @ weight.T + bias over the last axis.
 
     On a CPU as a 1x1 convolution over a channels-last picture: torch hands that to oneDNN, but a linear layer in
-    fp32 to MKL, which on processors that are not Intel's reaches less than half of its rate. Below 16 pictures
+    fp32 to MKL, which on the AMD processor measured reached less than half of its rate. Below 16 pictures
     torch keeps convolutions from oneDNN too.
     """
     pictures = x.shape[:-2].numel()

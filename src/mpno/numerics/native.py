@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from mpno.specs import PrecisionSetting
-from mpno.specs.names import Evidence, Transform
+from mpno.specs.names import Evidence, SphericalTransform, Transform
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """The formats that torch stores as a dtype of their own and multiplies matrices in."""
@@ -38,7 +38,9 @@ def fft_is_native(format: str, device: torch.device) -> bool:
     return format == "fp32" or (format == "fp16" and device.type in ("cuda", "meta"))
 
 
-def evidence_of(precision: PrecisionSetting, transform: Transform, device: torch.device) -> Evidence:
+def evidence_of(
+    precision: PrecisionSetting, transform: Transform | SphericalTransform, device: torch.device
+) -> Evidence:
     """The evidence class of an error obtained with this setting here (see :data:`mpno.specs.names.Evidence`)."""
     parts = precision.variants
     if transform in ("fft", "sht") and not all(fft_is_native(f, device) for p in parts for f in (p.forward, p.inverse)):

@@ -86,12 +86,12 @@ class SpectralConv(nn.Module):
             self.weight = nn.Parameter(torch.randn(shape) * (std / math.sqrt(2)))
         else:
             self.weight = SpectralWeight(in_channels, out_channels, self.modes, spec=contraction)
-        self.set_precision(PrecisionSetting.model_validate(precision))
+        self.set_precision(precision)
         self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
 
-    def set_precision(self, precision: PrecisionSetting) -> None:
-        """Run in another setting from now on; parameters are fp32 in all of them."""
-        self.precision = precision
+    def set_precision(self, precision: PrecisionSetting | str) -> None:
+        """Run in another setting from now on; the parameters stay as they are."""
+        self.precision = PrecisionSetting.model_validate(precision)
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""

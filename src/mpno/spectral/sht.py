@@ -24,11 +24,11 @@ from torch import Tensor
 
 from mpno.numerics import fft_is_native, hold, no_autocast
 from mpno.specs import MpnoError
+from mpno.specs.names import SphericalTransform
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
 from mpno.spectral.modes import KeptModes
 
-SphericalTransform = Literal["sht", "matmul"]
 """``sht``: torch.fft along longitudes; ``matmul``: matrix products in both steps, no complex dtype."""
 SphericalGrid = Literal["equiangular", "legendre-gauss"]
 """Latitudes: equidistant with both poles (Clenshaw-Curtis quadrature), or the roots of a Legendre polynomial."""

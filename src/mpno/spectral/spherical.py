@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, undo_factor
 from mpno.specs import MpnoError, PrecisionSetting, allowed
+from mpno.specs.names import SphericalTransform
 from mpno.spectral.conv import products
-from mpno.spectral.sht import SphericalGrid, SphericalTransform, sht_forward, sht_inverse, truncate
+from mpno.spectral.sht import SphericalGrid, sht_forward, sht_inverse, truncate
 
 
 class SphericalConv(nn.Module):
