@@ -103,9 +103,9 @@ def stepper(arm: Arm, case: dict[str, int]) -> tuple[Callable[[], float], Any]:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     else:
         from mpno import FNO
-        from mpno.specs import ModelSpec
+        from mpno.specs import FNOSpec
 
-        spec = ModelSpec(modes=modes, width=width, layers=layers)
+        spec = FNOSpec(modes=modes, width=width, layers=layers)
         options = {key: arm.options[key] for key in ("precision", "transform", "recompute") if key in arm.options}
         model = FNO(1, 1, spec, **options)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

@@ -86,7 +86,7 @@ def train(
         )
     run = build_spec(_specs(spec)[0], where="--spec") if spec else _hand_spec(item, scale, given, set_ or [])
     folder = out or Path("results", run.scale, "by-hand", run.id)
-    print(cli_data.describe(run.data, len(run.model.modes)))
+    print(cli_data.describe(run.data, run.axes))
     data = data or _default_data(run)
 
     from mpno.training import train_run
@@ -94,7 +94,7 @@ def train(
     metrics = train_run(run, data=data, out=folder, provenance=_provenance("train", set_ or []))
     print(f"{metrics['status']}: {folder}")
     for grid, errors in (metrics.get("metrics") or {}).items():
-        shown_grid = shown(parse_resolution(grid), len(run.model.modes), name=run.data.name)
+        shown_grid = shown(parse_resolution(grid), run.axes, name=run.data.name)
         print(f"  test {shown_grid}: " + ", ".join(f"{key} {value:.5f}" for key, value in errors.items()))
 
 

@@ -11,7 +11,7 @@ import typer
 from mpno.specs import DataSpec, MpnoError, allowed, build_spec
 from mpno.specs.grid import shown
 from mpno.specs.names import DATASETS
-from mpno.specs.sets import SETS
+from mpno.specs.sets import BODIES, SETS
 
 if TYPE_CHECKING:
     from mpno.datasets.catalogue import Stock
@@ -146,4 +146,6 @@ def _asked(name: str, source: str, changes: list[str], cache: Path) -> DataSpec:
 
 def _data_spec(data: dict[str, Any], where: str) -> DataSpec:
     """Check the data alone: whether a model's modes fit them is no matter here."""
-    return build_spec({"data": data, "model": {"modes": [1, 1]}}, where=where).data
+    bodies = {"model": {"name": "gino", "modes": [1, 1, 1]}, "training": {"batch_size": 1}}
+    fields = {"model": {"modes": [1, 1]}}
+    return build_spec({"data": data, **(bodies if data.get("name") in BODIES else fields)}, where=where).data

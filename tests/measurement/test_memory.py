@@ -8,18 +8,19 @@ import torch
 from mpno import FNO, RunSpec
 from mpno.measurement import predict_bytes
 from mpno.measurement.memory import LiveBytes
-from mpno.specs import ModelSpec, PrecisionSetting
+from mpno.models import make_model
+from mpno.specs import FNOSpec, PrecisionSetting
 
 
 def spec(precision: str = "full", **model: int) -> RunSpec:
     setting = PrecisionSetting.model_validate(precision)
-    return RunSpec(precision=setting, model=ModelSpec.model_validate({"modes": (8, 8), "width": 8, **model}))
+    return RunSpec(precision=setting, model=FNOSpec.model_validate({"modes": (8, 8), "width": 8, **model}))
 
 
 def test_parameters_are_counted() -> None:
     predicted = predict_bytes(spec())
     assert predicted is not None
-    count = sum(p.numel() for p in FNO(1, 1, spec().model).parameters())
+    count = sum(p.numel() for p in make_model(spec().model, 1, 1).parameters())
     assert predicted["parameters"] == predicted["gradients"] == 4 * count
     assert predicted["optimiser"] == 8 * count
     assert predicted["peak"] > predicted["parameters"] + predicted["activations"]

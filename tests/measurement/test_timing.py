@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpno import FNO, RunSpec
+from mpno import RunSpec
 from mpno.datasets import write_store
 from mpno.measurement import measure_arms
-from mpno.specs import DataSpec, ModelSpec, PrecisionSetting, TrainingSpec
+from mpno.models import make_model
+from mpno.specs import DataSpec, FNOSpec, PrecisionSetting, TrainingSpec
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 def arm(precision: str, seed: int = 0) -> RunSpec:
     return RunSpec(
         data=DataSpec(source="generate", resolution=8, test_resolutions=(8,), n_train=12, n_test=2),
-        model=ModelSpec(modes=(4, 4), width=4, layers=1),
+        model=FNOSpec(modes=(4, 4), width=4, layers=1),
         precision=PrecisionSetting.model_validate(precision),
         training=TrainingSpec(epochs=1, batch_size=5),
         seed=seed,
@@ -87,5 +88,5 @@ def test_memory_is_predicted_for_the_channels_of_the_data(tmp_path: Path, monkey
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
     write_store(tmp_path / "noise.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
     (found,) = measure_arms([arm("full")], data=tmp_path / "noise.h5", out=tmp_path / "measure.json")["arms"]
-    count = sum(p.numel() for p in FNO(3, 2, arm("full").model).parameters())
+    count = sum(p.numel() for p in make_model(arm("full").model, 3, 2).parameters())
     assert found["predicted_bytes"]["parameters"] == 4 * count

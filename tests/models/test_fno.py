@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mpno import FNO, MpnoError
 from mpno.measurement.memory import LiveBytes
-from mpno.specs import ModelSpec
+from mpno.specs import FNOSpec
 from mpno.specs.names import Transform
 
-SMALL = ModelSpec(modes=(6, 6), width=8, layers=3)
+SMALL = FNOSpec(modes=(6, 6), width=8, layers=3)
 
 
 def peer_state(peer: Any, layers: int) -> dict[str, Tensor]:
@@ -33,8 +33,8 @@ def peer_state(peer: Any, layers: int) -> dict[str, Tensor]:
         weight = torch.view_as_real(peer.fno_blocks.convs[i].weight.to_tensor().detach())
         state[f"{block}.conv.weight"] = weight.permute(2, 3, 0, 4, 1)
         state[f"{block}.conv.bias"] = theirs[f"fno_blocks.convs.{i}.bias"].flatten()
-        state[f"{block}.skip.weight"] = theirs[f"fno_blocks.fno_skips.{i}.conv.weight"].squeeze(-1)
-        state[f"{block}.gate"] = theirs[f"fno_blocks.channel_mlp_skips.{i}.weight"].flatten()
+        state[f"{block}.skip.linear.weight"] = theirs[f"fno_blocks.fno_skips.{i}.conv.weight"].squeeze(-1)
+        state[f"{block}.mlp_skip.gate"] = theirs[f"fno_blocks.channel_mlp_skips.{i}.weight"].flatten()
         mlp(f"{block}.mlp", f"fno_blocks.channel_mlp.{i}")
         for j in range(2):
             name = f"fno_blocks.norm.{2 * i + j}"
@@ -152,7 +152,7 @@ def test_a_channel_mlp_in_shares_is_one_function(monkeypatch: pytest.MonkeyPatch
     gradients = [p.grad for p in model.parameters()]
     model.zero_grad()
     # 16 hidden values at each of 64 points: a share holds less than one sample's.
-    monkeypatch.setattr("mpno.models.fno.CHUNK", 1000)
+    monkeypatch.setattr("mpno.models.blocks.CHUNK", 1000)
     parts = model(x)
     parts.sum().backward()
     assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-6)

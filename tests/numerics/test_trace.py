@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from mpno import FNO
 from mpno.numerics import hold, trace_dtypes
-from mpno.specs import ModelSpec
+from mpno.specs import FNOSpec
 
-SPEC = ModelSpec(modes=(6, 6), width=8, layers=2)
+SPEC = FNOSpec(modes=(6, 6), width=8, layers=2)
 SHAPE = (2, 1, 16, 16)
 
 

@@ -70,7 +70,7 @@ def test_an_imported_set_brings_its_sizes_and_a_model_that_fits() -> None:
     plan = load_plan({"scale": "smoke", "set": ["data={name: mine, source: import}"]}, root=ROOT, look=Shelf)
     for run in plan.runs.values():
         assert (run.data.resolution, run.data.test_resolutions) == ("60x100", ("60x100", "120x200"))
-        assert (run.data.n_train, run.data.n_test, run.model.modes) == (80, 8, (30, 32))
+        assert (run.data.n_train, run.data.n_test, run.model.model_dump()["modes"]) == (80, 8, (30, 32))
         assert run.training.normalise_output and run.training.epochs == 3
         assert run.data.file(Path("x")).name == "mine.h5"
     assert not plan.data  # nothing to make
@@ -82,7 +82,7 @@ def test_what_the_user_says_of_an_imported_set_stands() -> None:
     changes += ["model.modes=[8,8]", "training.normalise_output=false"]
     spec = hand_spec(load_experiments(EXPERIMENTS), "darcy-settings", "desk", {}, changes, look=Shelf)
     assert (spec.data.n_train, spec.data.n_test, spec.data.test_resolutions) == (10, 20, ("60x100",))
-    assert (spec.model.modes, spec.training.normalise_output) == ((8, 8), False)
+    assert (spec.model.model_dump()["modes"], spec.training.normalise_output) == ((8, 8), False)
 
 
 def test_a_name_alone_is_enough_by_hand() -> None:
@@ -139,7 +139,7 @@ def test_a_model_of_fields_is_not_planned_on_bodies(name: str) -> None:
     experiments = load_experiments(EXPERIMENTS)
     given = {"data": {"name": name, "source": "generate"}}
     with pytest.raises(
-        MpnoError, match=rf"data set {name} holds bodies, model fno takes fields on grids; allowed: darcy"
+        MpnoError, match=rf"data set {name} holds bodies, which model fno does not take; choose model gino"
     ):
         hand_spec(experiments, "darcy-settings", "smoke", given, [])
     with pytest.raises(MpnoError, match=rf"data set {name} holds bodies"):

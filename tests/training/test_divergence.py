@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mpno import FNO, SpectralConv
-from mpno.specs import ModelSpec
+from mpno.specs import FNOSpec
 from mpno.training.divergence import Divergence, first_not_finite
 
-SPEC = ModelSpec(modes=(6, 6), width=8, layers=3)
+SPEC = FNOSpec(modes=(6, 6), width=8, layers=3)
 
 
 class Step(nn.Module):
@@ -89,10 +89,10 @@ def test_what_was_broken_before_is_said() -> None:
     assert first_not_finite(model, torch.ones(1, 1, 12, 12)) == ("loss", "")
     assert first_not_finite(model, torch.full((1, 1, 12, 12), math.nan)) == ("input", "")
     with torch.no_grad():
-        for name in ("blocks.0.gate", "blocks.1.gate"):
+        for name in ("blocks.0.mlp_skip.gate", "blocks.1.mlp_skip.gate"):
             model.get_parameter(name).fill_(math.inf)
     where, operation = first_not_finite(model, torch.ones(1, 1, 12, 12))
-    assert where.endswith("not finite: blocks.1.gate") and operation == ""
+    assert where.endswith("not finite: blocks.1.mlp_skip.gate") and operation == ""
     with torch.no_grad():
         for p in model.parameters():
             p.fill_(math.nan)

@@ -15,7 +15,7 @@ from torch import nn
 
 from mpno import MpnoError, RunSpec
 from mpno.datasets import write_store
-from mpno.specs import DataSpec, ModelSpec, OptimizerSpec, PrecisionSetting, TrainingSpec, build_spec
+from mpno.specs import DataSpec, FNOSpec, OptimizerSpec, PrecisionSetting, TrainingSpec, build_spec
 from mpno.training import evaluate_run, fit, train_run
 from mpno.training.build import build_model
 from mpno.training.data import load_samples
@@ -23,7 +23,7 @@ from mpno.training.techniques import PATIENCE
 
 SPEC = RunSpec(
     data=DataSpec(source="generate", resolution=12, test_resolutions=(12, 24), n_train=20, n_test=4),
-    model=ModelSpec(modes=(6, 6), width=8, layers=2),
+    model=FNOSpec(modes=(6, 6), width=8, layers=2),
     training=TrainingSpec(epochs=3, batch_size=8),
 )
 

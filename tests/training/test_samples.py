@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mpno.datasets import Normaliser, write_store, writing
-from mpno.specs import DataSpec, ModelSpec, PrecisionSetting, RunSpec, TrainingSpec
+from mpno.specs import DataSpec, FNOSpec, PrecisionSetting, RunSpec, TrainingSpec
 from mpno.training import evaluate_run, train_run
 from mpno.training.data import StoredTensor, load_samples
 
@@ -22,7 +22,7 @@ SPEC = RunSpec(
     data=DataSpec(
         name="toy", source="import", resolution="10x14", test_resolutions=("10x14", "20x28"), n_train=12, n_test=3
     ),
-    model=ModelSpec(modes=(4, 6), width=6, layers=2),
+    model=FNOSpec(modes=(4, 6), width=6, layers=2),
     training=TrainingSpec(epochs=2, batch_size=4, normalise_output=True),
 )
 

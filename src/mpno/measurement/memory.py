@@ -70,7 +70,7 @@ def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) ->
 
 
 def _predict(spec: RunSpec, in_channels: int, out_channels: int) -> dict[str, int]:
-    grid = grid_of(spec.data.resolution, len(spec.model.modes), name=spec.data.name)
+    grid = grid_of(spec.data.resolution, spec.axes, name=spec.data.name)
     with torch.device("meta"):
         model = build_model(spec, in_channels, out_channels)
         x = torch.empty(spec.training.batch_size, in_channels, *grid)

@@ -131,13 +131,10 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        return sum(map(run_bytes, self.runs.values())) + sum(data_bytes(spec) for spec in self._largest_data())
+        return sum(map(run_bytes, self.runs.values())) + sum(self._data_bytes().values())
 
-    def _largest_data(self) -> list[DataSpec]:
-        found: dict[str, DataSpec] = {}
-        for run in self.runs.values():
-            found[run.data.slug] = run.data
-        return list(found.values())
+    def _data_bytes(self) -> dict[str, int]:
+        return {run.data.slug: data_bytes(run.data, run.axes) for run in self.runs.values()}
 
     def files(self, item: Item) -> list[str]:
         """The files of the table or figure itself and of its notebook."""
@@ -270,7 +267,6 @@ def hand_spec(
         values = set_dotted(_open_precision(values, key), key, value)
     values, why = settle(values, said, look, home=_home(owner))
     spec = build_spec(values, where=f"a run of {item} at scale {scale}")
-    _check_model(spec, f"a run of {item} at scale {scale}")
     check_import(spec.data, look)
     if why:
         say(why)
@@ -331,7 +327,6 @@ def _arms(
             values = set_dotted(_open_precision(values, key), key, value)
         values, changed = settle(values, config.settings, look, home=home)
         spec = build_spec(values, where=f"config.yaml, set {' '.join(config.changes)} (arm {arm.name})")
-        _check_model(spec, f"{where}, arm {arm.name}")
         check_import(spec.data, look)
         notes |= dict.fromkeys(filter(None, [changed or why]))
         if spec.id in seen:
@@ -354,15 +349,6 @@ def _open_precision(values: dict[str, Any], key: str) -> dict[str, Any]:
     if not key.startswith("precision.") or not isinstance(short, str):
         return values
     return {**values, "precision": PrecisionSetting.model_validate(short).model_dump()}
-
-
-def _check_model(spec: RunSpec, where: str) -> None:
-    if spec.data.name in SETS and SETS[spec.data.name].bodies:
-        grids = ", ".join(name for name, facts in SETS.items() if not facts.bodies)
-        raise MpnoError(
-            f"{where}: data set {spec.data.name} holds bodies, model {spec.model.name} takes fields on grids; "
-            f"allowed: {grids}, or an imported set"
-        )
 
 
 def _data_file(spec: DataSpec) -> DataSpec:

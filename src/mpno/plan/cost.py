@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from mpno.specs import DataSpec, RunSpec
+from mpno.specs import DataSpec, RunSpec, SFNOSpec, UNetSpec
 from mpno.specs.grid import grid_of
 
 _RECORD = 64 * 2**10  # spec, history, metrics and log of a run, generously
@@ -23,6 +23,10 @@ def data_bytes(spec: DataSpec, axes: int = 2) -> int:
 
 def run_bytes(spec: RunSpec) -> int:
     """Bytes a run leaves: its weights in fp32 (the complex spectral ones dominate) and its records."""
-    *whole, last = spec.model.modes
-    modes = prod(whole) * (last // 2 + 1)
-    return 8 * spec.model.layers * spec.model.width**2 * modes + _RECORD
+    model = spec.model
+    if isinstance(model, UNetSpec):
+        # Two 3 x 3 convolutions a level, down and up: 30 times the square of the channels at the bottom over 4^depth.
+        return 4 * 30 * model.features**2 * 4**model.depth + _RECORD
+    *whole, last = model.modes
+    modes = whole[0] if isinstance(model, SFNOSpec) else prod(whole) * (last // 2 + 1)
+    return 8 * model.layers * model.width**2 * modes + _RECORD

@@ -3,11 +3,11 @@
 from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, allowed, one_line
 from mpno.specs.formats import FORMATS, Format, get_format
+from mpno.specs.models import FNOSpec, GINOSpec, ModelSpec, SFNOSpec, UNetSpec
 from mpno.specs.names import EVIDENCE, SCALES, SETTINGS
 from mpno.specs.precision import PrecisionSetting
 from mpno.specs.run import (
     DataSpec,
-    ModelSpec,
     OptimizerSpec,
     RunSpec,
     SchedulerSpec,
@@ -24,14 +24,18 @@ __all__ = [
     "SETTINGS",
     "ContractionSpec",
     "DataSpec",
+    "FNOSpec",
     "Format",
+    "GINOSpec",
     "ModelSpec",
     "MpnoError",
     "OptimizerSpec",
     "PrecisionSetting",
     "RunSpec",
+    "SFNOSpec",
     "SchedulerSpec",
     "TrainingSpec",
+    "UNetSpec",
     "allowed",
     "build_spec",
     "get_format",

@@ -8,6 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mpno.specs.names import MODELS
+
+_TRIED = {("model", name) for name in MODELS}
+
 
 class MpnoError(Exception):
     """A mistake the user can mend: one line that says what, where, what is allowed, what to do.
@@ -33,11 +37,18 @@ def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]
     `where` names the file; `fields` maps a dotted prefix (``""`` for the top) to its allowed keys.
     """
     found = error.errors()[0]
-    path = ".".join(str(part) for part in found["loc"])
+    place = [str(part) for part in found["loc"]]
     value: Any = found.get("input")
+    if found["type"] == "model_name":
+        value = value.get("name") if isinstance(value, dict) else value
+        return MpnoError(f"{where}: {'.'.join(place)}.name is {value!r}; {allowed(value, MODELS)}")
+    prefix = ".".join(place[:-1])
+    # The name of the architecture says which fields were tried; nobody writes it.
+    path = ".".join(part for before, part in zip(["", *place], place, strict=False) if (before, part) not in _TRIED)
     if found["type"] == "extra_forbidden":
-        prefix, _, key = path.rpartition(".")
-        return MpnoError(f"{where}: unknown key {path!r} (value {value!r}); {allowed(key, fields.get(prefix, []))}")
+        return MpnoError(
+            f"{where}: unknown key {path!r} (value {value!r}); {allowed(place[-1], fields.get(prefix, []))}"
+        )
     if found["type"] == "literal_error":
         expected = [
             part.strip(" '") for part in str(found.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")

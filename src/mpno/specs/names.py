@@ -12,9 +12,11 @@ SourceChoice = Literal["auto", "fetch", "generate", "import"]
 """What a person may ask for; auto is settled before there is a spec."""
 Medium = Literal["public", "fno2020"]
 """What a generated Darcy medium is made as: like the public set, or as the literature states it."""
-Model = Literal["fno"]
+Model = Literal["fno", "tfno", "sfno", "gino", "unet"]
 Setting = Literal["full", "amp", "half", "mixed", "schedule"]
 Transform = Literal["fft", "matmul"]
+RunTransform = Literal["fft", "matmul", "sht"]
+"""What a run may name: `sht` is the spherical models' word for `fft` along longitudes."""
 SphericalTransform = Literal["sht", "matmul"]
 Factorization = Literal["dense", "cp", "tucker", "tt"]
 WeightLayout = Literal["joint", "corners"]
@@ -26,7 +28,8 @@ Middle = Literal["code", "amp"]
 Loss = Literal["l2", "h1"]
 Optimizer = Literal["adam", "adamw"]
 Scheduler = Literal["none", "step", "one-cycle"]
-Norm = Literal["none", "group"]
+Norm = Literal["none", "group", "instance"]
+Skip = Literal["linear", "soft-gating", "identity"]
 Evidence = Literal["native", "emulated", "simulated", "predicted", "stand-in data"]
 """How a number came about.
 
@@ -38,6 +41,7 @@ predicted: from traced shapes and dtypes. stand-in data: not the data set the pa
 
 SCALES: tuple[str, ...] = get_args(Scale)
 DATASETS: tuple[str, ...] = get_args(Dataset)
+MODELS: tuple[str, ...] = get_args(Model)
 SETTINGS: tuple[str, ...] = get_args(Setting)
 STABILISERS: tuple[str, ...] = get_args(Stabiliser)
 MIDDLES: tuple[str, ...] = get_args(Middle)

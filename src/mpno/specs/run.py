@@ -23,13 +23,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.grid import Resolution, by_size, grid_of
-from mpno.specs.names import DATASETS, Loss, Medium, Model, Norm, Optimizer, Scale, Scheduler, Source, Transform
+from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec
+from mpno.specs.names import DATASETS, Loss, Medium, Optimizer, RunTransform, Scale, Scheduler, Source
 from mpno.specs.precision import PrecisionSetting
 from mpno.specs.public import lacking, ships
-from mpno.specs.sets import imported_folder
+from mpno.specs.sets import BODIES, imported_folder
 
 
 class Frozen(BaseModel):
@@ -143,20 +143,6 @@ class DataSpec(Frozen):
         return folder / f"{self.slug}.h5"
 
 
-class ModelSpec(Frozen):
-    """The architecture. `modes` counts the Fourier modes kept along each axis, both signs together."""
-
-    name: Model = "fno"
-    modes: tuple[PositiveInt, ...] = Field(default=(12, 12), min_length=1, max_length=3)
-    width: PositiveInt = 32
-    layers: PositiveInt = 4
-    lifting_ratio: PositiveFloat = 2.0
-    projection_ratio: PositiveFloat = 2.0
-    mlp_expansion: PositiveFloat = 0.5
-    norm: Norm = "none"
-    contraction: ContractionSpec | None = None
-
-
 class OptimizerSpec(Frozen):
     name: Optimizer = "adamw"
     lr: PositiveFloat = 5e-3
@@ -222,9 +208,9 @@ class RunSpec(Frozen):
     """One training. Equal specs are one run, whatever number of tables use it."""
 
     data: DataSpec = DataSpec()
-    model: ModelSpec = ModelSpec()
+    model: ModelSpec = FNOSpec()
     precision: PrecisionSetting = PrecisionSetting()
-    transform: Transform = "fft"
+    transform: RunTransform = "fft"
     optimizer: OptimizerSpec = OptimizerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     training: TrainingSpec = TrainingSpec()
@@ -232,26 +218,73 @@ class RunSpec(Frozen):
     threads: PositiveInt = 1
     scale: Scale = "desk"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _transform_of_sphere(cls, data: Any) -> Any:
+        """Spherical models have a transform of their own where none is named."""
+        if not isinstance(data, dict) or "transform" in data:
+            return data
+        model = data.get("model")
+        name = model.get("name") if isinstance(model, dict) else getattr(model, "name", None)
+        return {**data, "transform": "sht"} if name == "sfno" else data
+
     @model_validator(mode="after")
     def _fits(self) -> RunSpec:
-        modes = self.model.modes
-        for resolution in self.data.resolutions:
-            grid = grid_of(resolution, len(modes), name=self.data.name)
-            if len(grid) != len(modes):
-                raise ValueError(
-                    f"model.modes {modes} are {len(modes)}, resolution {resolution} has {len(grid)} axes; "
-                    "give one number of modes per axis"
-                )
-            if any(kept > points for kept, points in zip(modes, grid, strict=True)):
-                raise ValueError(f"model.modes {modes} exceed the smallest grid, {resolution}; lower modes")
-        if beyond := [index for index, _ in self.precision.layers if index >= self.model.layers]:
+        self._check_set()
+        self._check_grids()
+        model, precision = self.model, self.precision
+        transforms = ("sht", "matmul") if model.name == "sfno" else ("fft", "matmul")
+        if self.transform not in transforms:
+            raise ValueError(f"transform is {self.transform}; model {model.name} has {' and '.join(transforms)}")
+        if model.name == "unet" and {p.setting for p in precision.variants} - {"full", "amp"}:
             raise ValueError(
-                f"precision gives layer {beyond[0]} a setting; the model has layers 0 to {self.model.layers - 1}"
+                f"model unet has no spectral block, so precision {precision.label} is not for it; choose full or amp"
             )
+        layers = getattr(model, "layers", 0)
+        if beyond := [index for index, _ in precision.layers if index >= layers]:
+            there = f"layers 0 to {layers - 1}" if layers else "no spectral layers"
+            raise ValueError(f"precision gives layer {beyond[0]} a setting; the model has {there}")
         epochs = self.training.epochs
-        if {self.precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {p for _, p in self.precision.phases}:
+        if {precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {p for _, p in precision.phases}:
             raise ValueError(f"{epochs} training.epochs leave a phase of the precision schedule without any; give more")
         return self
+
+    def _check_set(self) -> None:
+        """Bodies need the model for bodies, and it needs them, one at a time."""
+        name, model = self.data.name, self.model.name
+        bodies = name in BODIES
+        if bodies and model != "gino":
+            raise ValueError(f"data set {name} holds bodies, which model {model} does not take; choose model gino")
+        if model == "gino" and not bodies:
+            raise ValueError(f"model gino takes bodies, data set {name} holds fields; choose {' or '.join(BODIES)}")
+        if bodies and self.training.batch_size != 1:
+            raise ValueError(
+                f"training.batch_size is {self.training.batch_size}; bodies differ in their points, so give 1"
+            )
+        if bodies and self.training.loss != "l2":
+            raise ValueError("training.loss is h1, whose differences need a grid; give l2 for bodies")
+
+    def _check_grids(self) -> None:
+        modes = getattr(self.model, "modes", None)
+        for resolution in self.data.resolutions:
+            grid = grid_of(resolution, self.axes, name=self.data.name)
+            if len(grid) != self.axes:
+                wanted = f"model.modes {modes} are {len(modes)}" if modes else f"model {self.model.name} has two axes"
+                raise ValueError(
+                    f"{wanted}, resolution {resolution} has {len(grid)} axes; give one number of modes per axis"
+                )
+            if not modes:
+                continue
+            # Of the sphere's 2n longitudes, orders up to n are resolved.
+            points = (grid[0], grid[1] // 2) if self.model.name == "sfno" else grid
+            if any(kept > most for kept, most in zip(modes, points, strict=True)):
+                raise ValueError(f"model.modes {modes} exceed the smallest grid, {resolution}; lower modes")
+
+    @property
+    def axes(self) -> int:
+        """How many axes the model's grids have."""
+        modes = getattr(self.model, "modes", None)
+        return len(modes) if modes else 2
 
     def canonical(self) -> str:
         """The spec as JSON with sorted keys: what the id hashes and what spec.json holds."""
@@ -271,12 +304,16 @@ class RunSpec(Frozen):
 
 
 def spec_fields(model: type[BaseModel] = RunSpec, prefix: str = "") -> dict[str, list[str]]:
-    """Map each dotted prefix of a spec to the keys allowed below it."""
+    """Map each dotted prefix of a spec to the keys allowed below it; of a model, by its name, as in ``model.sfno``."""
     fields = {prefix: sorted(model.model_fields)}
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            fields |= spec_fields(kind, f"{prefix}.{name}".strip("."))
+        below = f"{prefix}.{name}".strip(".")
+        if kind == RunSpec.model_fields["model"].annotation:
+            for architecture, spec in ARCHITECTURES.items():
+                fields |= spec_fields(spec, f"{below}.{architecture}")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields |= spec_fields(kind, below)
     return fields
 
 

@@ -48,6 +48,8 @@ SETS: dict[str, SetFacts] = {
     "ahmed": SetFacts("Ahmed bodies", _sizes(32, (32,), 100, 20), bodies=True),
 }
 assert set(SETS) == set(get_args(Dataset))
+BODIES = tuple(name for name, facts in SETS.items() if facts.bodies)
+"""The sets whose samples are surface meshes."""
 
 
 def title_of(name: str) -> str:

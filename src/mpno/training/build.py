@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mpno.models import FNO
+from mpno.models import make_model
 from mpno.specs import RunSpec
 from mpno.training.losses import relative_h1, relative_l2
 
@@ -18,7 +18,7 @@ def build_model(spec: RunSpec, in_channels: int, out_channels: int) -> nn.Module
     Where the precision is a schedule, it starts in the first phase.
     """
     torch.manual_seed(spec.seed)
-    return FNO(in_channels, out_channels, spec.model, precision=spec.precision.at(0.0), transform=spec.transform)
+    return make_model(spec.model, in_channels, out_channels, precision=spec.precision.at(0.0), transform=spec.transform)
 
 
 def build_optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:

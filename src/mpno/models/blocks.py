@@ -1,0 +1,170 @@
+"""What Fourier-type models are made of: channel MLPs, norms, skips, and the block around a spectral convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold, hold_anew, widest
+from mpno.specs import FNOSpec, GINOSpec, PrecisionSetting, SFNOSpec
+from mpno.specs.names import Norm
+from mpno.specs.names import Skip as SkipKind
+from mpno.spectral import SpectralConv, SphericalConv
+
+CHUNK = 2**22
+"""Hidden values that a channel MLP holds at a time: enough to keep a device busy, few beside a batch of fine fields."""
+
+
+class ChannelMLP(nn.Module):
+    """Two pointwise linear layers with a GELU between them, over a share of the batch at a time if it is large."""
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = PointwiseLinear(in_channels, hidden)
+        self.second = PointwiseLinear(hidden, out_channels)
+        self.set_format("fp32")
+
+    def set_format(self, format: str) -> None:
+        self.format = self.first.format = self.second.format = format
+
+    def forward(self, x: Float[Tensor, "*batch i"]) -> Float[Tensor, "*batch o"]:
+        parts = -(-x.shape[:-1].numel() * self.first.weight.shape[0] // CHUNK)
+        if parts == 1 or len(x) == 1:
+            return self._apply_to(x)
+        return torch.cat([self._apply_to(part) for part in x.tensor_split(min(parts, len(x)))])
+
+    def _apply_to(self, x: Tensor) -> Tensor:
+        # A wide hidden layer is made again too; a narrow one costs more to make than to keep.
+        hidden = cheap(self.first, x) if self.first.weight.shape[0] > x.shape[-1] else self.first(x)
+        return self.second(cheap(lambda h: gelu(h, self.format), hidden))
+
+
+class FieldNorm(nn.Module):
+    """Mean and variance over the whole field, together for all channels (``group``) or for each (``instance``).
+
+    Group normalisation has one group and then a gain and a shift per channel, instance normalisation neither. Runs in
+    fp32, as autocast has it. Source: Wu and He, "Group Normalization", 2018; Ulyanov et al., "Instance
+    Normalization", 2016.
+    """
+
+    def __init__(self, channels: int, kind: Norm = "group", eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps, self.kind = eps, kind
+        self.gain, self.shift = (
+            (nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)))
+            if kind == "group"
+            else (None, None)
+        )
+
+    def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        x = x.float()
+        axes = tuple(range(1, x.ndim if self.kind == "group" else x.ndim - 1))
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        y = (x - mean) * torch.rsqrt(variance + self.eps)
+        return y if self.gain is None or self.shift is None else y * self.gain + self.shift
+
+
+class Skip(nn.Module):
+    """Adds what is led past a layer: a linear map of its input, the input with a gate per channel, or the input."""
+
+    def __init__(self, kind: SkipKind, width: int) -> None:
+        super().__init__()
+        self.linear = PointwiseLinear(width, width, bias=False) if kind == "linear" else None
+        self.gate = nn.Parameter(torch.ones(width)) if kind == "soft-gating" else None
+
+    def set_formats(self, inner: str, promoted: str, stream: str) -> None:
+        """`promoted` is the sum's format with a linear map, which computes in `inner`; else it is `stream`."""
+        if self.linear is not None:
+            self.linear.format = inner
+        self.format = promoted if self.linear is not None else stream
+
+    def forward(self, y: Float[Tensor, "b *grid c"], x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        """y + skip(x)."""
+        if self.linear is not None:
+            return add(y, self.linear(x), self.format)
+        if self.gate is not None:
+            return add_gated(y, self.gate, x, self.format)
+        return add(hold(y, self.format), hold_anew(x, self.format), self.format)
+
+
+class Block(nn.Module):
+    """Spectral convolution with a skip, then a channel MLP with a skip.
+
+    Args:
+        conv: maps fields (batch, *grid, width), channels last, to such fields.
+        width: channels in and out.
+        mlp_hidden: hidden channels of the channel MLP.
+        norm: after each half of the block.
+        skip, mlp_skip: what leads past the convolution and past the channel MLP.
+        last: the last block ends without an activation.
+    """
+
+    def __init__(
+        self,
+        conv: SpectralConv | SphericalConv,
+        width: int,
+        mlp_hidden: int,
+        *,
+        norm: Norm = "none",
+        skip: SkipKind = "linear",
+        mlp_skip: SkipKind = "soft-gating",
+        last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.last = last
+        self.conv = conv
+        self.skip = Skip(skip, width)
+        self.mlp = ChannelMLP(width, mlp_hidden, width)
+        self.mlp_skip = Skip(mlp_skip, width)
+        self.norms = nn.ModuleList(FieldNorm(width, norm) for _ in range(2)) if norm != "none" else None
+        self.set_precision(PrecisionSetting())
+
+    def set_precision(self, precision: PrecisionSetting) -> None:
+        """Run in another setting from now on."""
+        self.precision = precision
+        self.conv.set_precision(precision)
+        self.mlp.set_format(precision.real)
+        # A gate is an fp32 parameter, so promotion carries the residual stream back to fp32, as in the authors'
+        # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
+        low = self.conv.transform == "matmul" and precision.real == precision.forward == precision.inverse
+        self.stream = precision.real if low else "fp32"
+        convolved = precision.inverse if self.norms is None else "fp32"
+        self.skip.set_formats(precision.real, widest(convolved, precision.real), self.stream)
+        self.mlp_skip.set_formats(precision.real, precision.real, self.stream)
+
+    def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        p = self.precision
+        # Where transform and real layers share a low format, so does the block's input, which the skips save.
+        x = hold_anew(x, p.forward) if p.forward == p.real else x
+        y = self.conv(x)
+        y = self.skip(y if self.norms is None else self.norms[0](y), x)
+        y = self._activated(y, self.skip.format)
+        y = self.mlp_skip(self.mlp(y), x)
+        return self._activated(*((y, self.mlp_skip.format) if self.norms is None else (self.norms[1](y), "fp32")))
+
+    def _activated(self, y: Tensor, format: str) -> Tensor:
+        return y if self.last else cheap(lambda u: gelu(u, format), y)
+
+
+def make_blocks(
+    spec: FNOSpec | SFNOSpec | GINOSpec, conv: Callable[[], SpectralConv | SphericalConv]
+) -> Iterable[Block]:
+    """The blocks of a model, each around a convolution of its own.
+
+    Args:
+        spec: layers, width, norm and skips.
+        conv: makes a convolution of `spec.width` channels, channels last.
+    """
+    for index in range(spec.layers):
+        yield Block(
+            conv(),
+            spec.width,
+            max(1, round(spec.mlp_expansion * spec.width)),
+            norm=spec.norm,
+            skip=spec.skip,
+            mlp_skip=spec.mlp_skip,
+            last=index == spec.layers - 1,
+        )

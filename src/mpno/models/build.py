@@ -1,0 +1,30 @@
+"""From the spec of a model to the model."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mpno.models.fno import FNO
+from mpno.specs import FNOSpec, ModelSpec, MpnoError, PrecisionSetting
+from mpno.specs.names import RunTransform
+
+
+def make_model(
+    spec: ModelSpec,
+    in_channels: int,
+    out_channels: int,
+    *,
+    precision: PrecisionSetting | str = "full",
+    transform: RunTransform = "fft",
+) -> nn.Module:
+    """The model that `spec` describes, with new weights.
+
+    Args:
+        spec: which architecture, and its sizes.
+        in_channels, out_channels: channels of the data.
+        precision: a :class:`PrecisionSetting` or its short form.
+        transform: ``fft`` or ``matmul``; of spherical models ``sht`` or ``matmul``.
+    """
+    if isinstance(spec, FNOSpec) and transform != "sht":
+        return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
+    raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul")
