@@ -18,10 +18,19 @@ ERRORS = {  # last relative L2 error at 16 by arm and seed
     "ours": (0.100, 0.110, 0.090),
 }
 EPOCHS = 10
+BASELINE = 0.14
+"""Relative L2 error of the mean predictor at 16."""
 
 
 def _arm(name: str, label: str, **more: Any) -> dict[str, Any]:
-    base = {"role": "setting", "against": "full", "transform": "fft", "recipe": "AdamW"}
+    base = {
+        "role": "setting",
+        "against": "full",
+        "transform": "fft",
+        "recipe": "AdamW",
+        "model": "FNO",
+        "epochs": EPOCHS,
+    }
     runs = {str(seed): f"{name}_s{seed}" for seed in range(3)}
     return {"name": name, "label": label, "timed_as": f"{name}_s0", "runs": runs} | base | more
 
@@ -30,6 +39,7 @@ def context(**more: Any) -> dict[str, Any]:
     return {
         "item": "toy",
         "kind": "table",
+        "form": "settings",
         "title": "A toy & <b>its</b> title",
         "paper": "nothing",
         "scale": "smoke",
@@ -49,6 +59,7 @@ def context(**more: Any) -> dict[str, Any]:
             "metric": "l2",
             "margin": 0.05,
             "confidence": 0.95,
+            "learned": 0.75,
             "power": {"control": "control", "told_from": ["full", "full-tanh"]},
         },
         "arms": [
@@ -86,6 +97,7 @@ def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
                 "status": "diverged" if last is None else "finished",
                 "diverged": {"epoch": 4, "step": 17, "where": "block 2, forward transform"} if last is None else None,
                 "metrics": metrics,
+                "baseline": {"16": {"l2": BASELINE, "h1": 1.0}, "32": {"l2": 1.5 * BASELINE, "h1": 1.0}},
                 "evidence": "simulated" if half else "native",
                 "device": "cpu",
                 "processor": "A processor",

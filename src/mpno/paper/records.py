@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,13 @@ class ItemData:
 
     def values(self, arm: str, metric: str, resolution: int | str) -> dict[int, float]:
         """The last error of each seed that finished."""
+        return self.column("value", arm, metric, resolution)
+
+    def column(self, name: str, arm: str, metric: str, resolution: int | str) -> dict[int, float]:
+        """A number of each seed that finished: ``value``, ``first`` (after the first epoch), ``baseline``."""
         rows = self.errors.query("arm == @arm and metric == @metric and resolution == @resolution")
-        return {int(row["seed"]): float(row["value"]) for row in rows.to_dict("records") if row["status"] != "diverged"}
+        finished = [row for row in rows.to_dict("records") if row["status"] != "diverged"]
+        return {int(row["seed"]): float(row[name]) for row in finished if not math.isnan(row[name])}
 
     def diverged(self, arm: str) -> int:
         """How many seeds of an arm diverged."""
@@ -90,12 +96,14 @@ def collect_item(item: dict[str, Any], *, runs: Path, timing: Path, reference: P
     _one_source(records)
     made = {key: first.get(key) for key in ("device", "processor", "threads", "versions", "source_digest")}
     context = {**item, **made, "data_record": first.get("data"), "timing_rounds": timed.get("rounds")}
+    history = pd.concat([_history(arm, runs) for arm in item["arms"]], ignore_index=True)
     tables = {
         "errors": pd.DataFrame([row for arm in item["arms"] for row in _error_rows(item, arm, records)]),
-        "history": pd.concat([_history(arm, runs) for arm in item["arms"]], ignore_index=True),
+        "history": history,
         "arms": pd.DataFrame([_arm_row(arm, records, timed) for arm in item["arms"]]),
         "reference": read_reference(reference),
     }
+    tables["errors"] = _with_first_epoch(tables["errors"], history)
     for name, frame in tables.items():
         write_text(out / f"{name}.csv", frame.to_csv(index=False))
     write_text(out / "context.json", json.dumps(context, indent=1, sort_keys=True) + "\n")
@@ -171,10 +179,11 @@ def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, di
         where = record["diverged"] or {}
         for resolution in item["data"]["test_resolutions"]:
             for metric in METRICS:
-                value = None if record["metrics"] is None else record["metrics"][str(resolution)][metric]
+                value = None if record["metrics"] is None else record["metrics"][str(resolution)].get(metric)
                 rows.append(
                     {
                         "arm": arm["name"],
+                        "model": arm["model"],
                         "setting": arm["label"],
                         "transform": arm["transform"],
                         "recipe": arm["recipe"],
@@ -184,6 +193,7 @@ def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, di
                         "resolution": resolution,
                         "metric": metric,
                         "value": value,
+                        "baseline": record["baseline"][str(resolution)].get(metric),
                         "status": record["status"],
                         "diverged_epoch": where.get("epoch"),
                         "diverged_step": where.get("step"),
@@ -210,6 +220,13 @@ def _history(arm: dict[str, Any], runs: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _with_first_epoch(errors: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The last errors beside those after the first epoch."""
+    keys = ["arm", "seed", "metric", "resolution"]
+    first = history.query("epoch == 1").rename(columns={"value": "first"})
+    return errors.merge(first[[*keys, "first"]], on=keys, how="left")
+
+
 def _arm_row(arm: dict[str, Any], records: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, Any]:
     found = [entry for entry in timed["arms"] if entry["arm"] == arm["timed_as"]]
     if not found:
@@ -219,6 +236,7 @@ def _arm_row(arm: dict[str, Any], records: dict[str, dict[str, Any]], timed: dic
     evidence = sorted({records[name]["evidence"] for name in arm["runs"].values()})
     return {
         "arm": arm["name"],
+        "model": arm["model"],
         "setting": arm["label"],
         "transform": arm["transform"],
         "recipe": arm["recipe"],

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mpno.paper.records import NONE, ItemData, load_item
-from mpno.paper.table import format_settings, settings_table, table_notes
+from mpno.paper.table import build_table, table_notes
 from mpno.specs.files import write_text
 
 EVIDENCE_TEXT = {
@@ -57,8 +57,7 @@ def _section(item: ItemData) -> dict[str, Any]:
         "ours": _ours(item),
     }
     if context["kind"] == "table":
-        frame = settings_table(item)
-        shown = format_settings(frame)
+        frame, shown = build_table(item)
         section["columns"] = list(shown.columns)
         section["rows"] = list(zip(frame["role"], shown.to_numpy().tolist(), strict=True))
     return section

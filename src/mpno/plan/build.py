@@ -44,9 +44,11 @@ class PlannedArm:
             "name": self.arm.name,
             "role": self.arm.role,
             "against": self.arm.against,
+            "model": spec.model.title,
             "label": spec.precision.label,
             "transform": spec.transform,
             "recipe": recipe(spec),
+            "epochs": spec.training.epochs,
             "timed_as": spec.arm.id,
             "runs": {str(seed): run.id for seed, run in self.runs.items()},
         }
@@ -65,6 +67,7 @@ class Item:
     compare: Compare
     scale: str
     changes: tuple[str, ...]
+    form: str = "settings"
 
     @property
     def runs(self) -> dict[str, RunSpec]:
@@ -76,6 +79,7 @@ class Item:
         content = {
             "item": self.name,
             "kind": self.kind,
+            "form": self.form,
             "title": self.title,
             "paper": self.paper,
             "scale": self.scale,
@@ -221,7 +225,7 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         assert owner.compare is not None  # the model refuses arms without a comparison
         items[name] = Item(
             name, experiment.kind, experiment.title, experiment.paper, shown, measure, owner.compare,
-            config.scale, config.changes,
+            config.scale, config.changes, experiment.form,
         )  # fmt: skip
         runs |= items[name].runs
         costs |= dict.fromkeys(items[name].runs, owner.scales[config.scale].core_seconds.run)

@@ -46,6 +46,12 @@ class Compare(Strict):
     margin: PositiveFloat = Field(lt=1, description="relative change of the error that still counts as equivalent")
     confidence: PositiveFloat = Field(default=0.95, lt=1)
     power: Power | None = None
+    learned: PositiveFloat = Field(
+        default=0.75,
+        lt=1,
+        description="a training has learned if its last error is at most this share of the mean predictor's and of "
+        "its own after one epoch",
+    )
 
 
 class Cost(Strict):
@@ -75,6 +81,9 @@ class Experiment(Strict):
     kind: Literal["table", "figure"]
     title: str = Field(min_length=1)
     paper: str = Field(min_length=1, description="which part of the paper it stands beside")
+    form: Literal["settings", "models"] = Field(
+        default="settings", description="a table's columns: errors on every grid, or what each model has learned"
+    )
     arms_of: str | None = Field(default=None, description="take base, arms, seeds and comparison of this item")
     show: tuple[str, ...] | Literal["all"] = Field(default="all", description="with arms_of: which of its arms")
     base: dict[str, Any] = Field(default={}, description="the recipe every arm shares, as nested keys of a run")

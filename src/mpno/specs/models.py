@@ -25,6 +25,15 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def title(self) -> str:
+        """As a table names it, with the factorisation of its weights if they have one: ``FNO``, ``TFNO (CP)``."""
+        name = {"unet": "U-Net"}.get(getattr(self, "name", ""), getattr(self, "name", "").upper())
+        contraction = getattr(self, "contraction", None)
+        kind = "dense" if contraction is None else contraction.factorization
+        factors = {"dense": "", "cp": "CP", "tucker": "Tucker", "tt": "TT"}[kind]
+        return f"{name} ({factors})" if factors else name
+
 
 class FNOSpec(Architecture):
     """The Fourier neural operator; ``tfno`` is the same with factorised spectral weights.
