@@ -68,7 +68,7 @@ class SFNO(nn.Module):
             assert isinstance(block, Block)
             block.set_precision(self.precision.layer(index))
 
-    def forward(self, x: Float[Tensor, "b i lat lon"]) -> Float[Tensor, "b o lat lon"]:
+    def forward(self, x: Float[Tensor, "b i ..."]) -> Float[Tensor, "b o ..."]:
         """Map a field to a field on the same grid; the result is fp32."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise MpnoError(f"SFNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, lat, lon)")
