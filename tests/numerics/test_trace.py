@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mpno import FNO
 from mpno.numerics import hold, trace_dtypes
 from mpno.specs import FNOSpec
+from mpno.spectral import SphericalConv
 
 SPEC = FNOSpec(modes=(6, 6), width=8, layers=2)
 SHAPE = (2, 1, 16, 16)
@@ -79,3 +80,10 @@ def test_totals_are_those_of_the_outputs() -> None:
     text = str(trace)
     assert text.splitlines()[0].split() == ["module", "operation", "inputs", "output", "calls", "elements", "bytes"]
     assert "fp16" in text.splitlines()[-1] and "shapes alone" in text
+
+
+def test_tables_made_once_are_no_part_of_a_pass() -> None:
+    pytest.importorskip("torch_harmonics", reason="torch-harmonics is not installed")
+    # A grid that nothing else uses, so that its tables, which are made in float64, are not there yet.
+    trace = trace_dtypes(SphericalConv(1, 1, (4, 4)), (1, 1, 19, 34))
+    assert set(trace.summary()) == {"fp32"}

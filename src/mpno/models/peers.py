@@ -8,11 +8,13 @@ from typing import Any
 from torch import nn
 
 from mpno.models.neuralop_fno import neuralop_fno
+from mpno.models.neuralop_sfno import neuralop_sfno
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.names import RunTransform
 
 CONVERSIONS: dict[str, Callable[[Any, PrecisionSetting, Any], nn.Module]] = {
     "FNO": neuralop_fno,
+    "SFNO": neuralop_sfno,
     "TFNO": neuralop_fno,
 }
 """What makes our model, from the peer's, the setting and the transform or None, by the peer's class."""
