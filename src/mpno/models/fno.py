@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.checks import check_field
 from mpno.numerics import recomputing
-from mpno.specs import FNOSpec, MpnoError, PrecisionSetting
+from mpno.specs import FNOSpec, PrecisionSetting
 from mpno.specs.names import Transform
 from mpno.spectral import SpectralConv
 
@@ -70,9 +71,9 @@ class FNO(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""
-        if x.ndim != len(self.spec.modes) + 2 or x.shape[1] != self.in_channels:
-            grid = ", ".join("n" for _ in self.spec.modes)
-            raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {grid})")
+        spec = self.spec
+        device = self.lifting.first.weight.device
+        check_field("FNO", x, channels=self.in_channels, axes=len(spec.modes), device=device, modes=spec.modes)
         x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
         with recomputing(large if self.recompute is None else self.recompute):

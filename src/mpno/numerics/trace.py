@@ -103,7 +103,7 @@ def trace_dtypes(model: nn.Module, input_shape: tuple[int, ...], *, device: str 
     """
     found: dict[tuple[str, ...], list[int]] = {}
     state = {name: torch.empty_like(t, device=device) for name, t in _tensors(model)}
-    x = torch.empty(input_shape, device=device)
+    x = torch.zeros(input_shape, device=device)
     with torch.no_grad(), watching(model, _collector(found)):
         torch.func.functional_call(model, state, x)
     return DtypeTrace(device, tuple(TracedOperation(*key, *numbers) for key, numbers in found.items()))  # type: ignore[arg-type]
