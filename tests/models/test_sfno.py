@@ -72,7 +72,9 @@ def peer_of(**changes: Any) -> Any:
     ],
     ids=str,
 )
-def test_the_peers_weights_give_its_values_and_gradients(changes: dict[str, Any], transform: SphericalTransform) -> None:
+def test_the_peers_weights_give_its_values_and_gradients(
+    changes: dict[str, Any], transform: SphericalTransform
+) -> None:
     peer = peer_of(**changes)
     tanh = "full+tanh" if "stabilizer" in changes else "full"
     ours = from_neuralop(peer, precision=tanh, transform=transform)

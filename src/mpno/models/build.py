@@ -6,7 +6,8 @@ from torch import nn
 
 from mpno.models.fno import FNO
 from mpno.models.sfno import SFNO
-from mpno.specs import FNOSpec, ModelSpec, MpnoError, PrecisionSetting, SFNOSpec
+from mpno.models.unet import UNet
+from mpno.specs import FNOSpec, ModelSpec, MpnoError, PrecisionSetting, SFNOSpec, UNetSpec
 from mpno.specs.names import RunTransform
 
 
@@ -30,6 +31,8 @@ def make_model(
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, SFNOSpec) and transform != "fft":
         return SFNO(in_channels, out_channels, spec, precision=precision, transform=transform)
+    if isinstance(spec, UNetSpec):
+        return UNet(in_channels, out_channels, spec, precision=precision)
     raise MpnoError(
-        f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul, sfno with sht or matmul"
+        f"model {spec.name} with transform {transform}: not here; choose sht or matmul for sfno, fft or matmul for others"
     )

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.checks import check_field
 from mpno.models.padding import pad, unpad
 from mpno.numerics import recomputing
-from mpno.specs import FNOSpec, MpnoError, PrecisionSetting
+from mpno.specs import FNOSpec, PrecisionSetting
 from mpno.specs.names import Transform
 from mpno.spectral import SpectralConv
 
@@ -71,10 +72,10 @@ class FNO(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""
-        if x.ndim != len(self.spec.modes) + 2 or x.shape[1] != self.in_channels:
-            axes = ", ".join("n" for _ in self.spec.modes)
-            raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {axes})")
-        grid, padding = tuple(x.shape[2:]), self.spec.padding
+        spec = self.spec
+        device = self.lifting.first.weight.device
+        check_field("FNO", x, channels=self.in_channels, axes=len(spec.modes), device=device, modes=spec.modes)
+        grid, padding = tuple(x.shape[2:]), spec.padding
         x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
         with recomputing(large if self.recompute is None else self.recompute):

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.checks import check_field
 from mpno.models.fno import LARGE
 from mpno.numerics import recomputing
-from mpno.specs import MpnoError, PrecisionSetting, SFNOSpec
+from mpno.specs import PrecisionSetting, SFNOSpec
 from mpno.specs.names import SphericalTransform
 from mpno.spectral import SphericalConv
 
@@ -70,8 +71,9 @@ class SFNO(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i ..."]) -> Float[Tensor, "b o ..."]:
         """Map a field to a field on the same grid; the result is fp32."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise MpnoError(f"SFNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, lat, lon)")
+        spec = self.spec
+        device = self.lifting.first.weight.device
+        check_field("SFNO", x, channels=self.in_channels, axes=2, device=device, modes=spec.modes, sphere=True)
         x = torch.cat([x.movedim(1, -1), _coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
         with recomputing(large if self.recompute is None else self.recompute):

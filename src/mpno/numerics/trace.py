@@ -103,7 +103,7 @@ def trace_dtypes(model: nn.Module, input_shape: tuple[int, ...], *, device: str 
     """
     found: dict[tuple[str, ...], list[int]] = {}
     state = {name: torch.empty_like(t, device=device) for name, t in _tensors(model)}
-    x = torch.empty(input_shape, device=device)
+    x = torch.zeros(input_shape, device=device)
     with torch.no_grad():
         # What a first pass alone makes and caches, such as the tables of a transform, is no part of a pass.
         torch.func.functional_call(model, state, x)
