@@ -30,6 +30,5 @@ def make_model(
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, SFNOSpec) and transform != "fft":
         return SFNO(in_channels, out_channels, spec, precision=precision, transform=transform)
-    raise MpnoError(
-        f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul, sfno with sht or matmul"
-    )
+    there = "fno with fft or matmul, sfno with sht or matmul"
+    raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose {there}")
