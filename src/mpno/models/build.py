@@ -33,6 +33,5 @@ def make_model(
         return SFNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, UNetSpec):
         return UNet(in_channels, out_channels, spec, precision=precision)
-    raise MpnoError(
-        f"model {spec.name} with transform {transform}: not here; choose sht or matmul for sfno, fft or matmul for others"
-    )
+    there = "sht or matmul" if isinstance(spec, SFNOSpec) else "fft or matmul"
+    raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose {there}")

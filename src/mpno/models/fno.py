@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from mpno.models.blocks import Block, ChannelMLP, make_blocks
-from mpno.models.checks import check_field
+from mpno.models.operator import FourierOperator
 from mpno.models.padding import pad, unpad
-from mpno.numerics import recomputing
 from mpno.specs import FNOSpec, PrecisionSetting
 from mpno.specs.names import Transform
 from mpno.spectral import SpectralConv
 
-LARGE = 2**20
-"""Values of a batch of fields from which on memory counts for more than the time to make some of them again."""
 
-
-class FNO(nn.Module):
+class FNO(FourierOperator[FNOSpec]):
     """Fourier neural operator on a regular grid over the unit cube.
 
     Args:
@@ -43,50 +37,18 @@ class FNO(nn.Module):
         transform: Transform = "fft",
         recompute: bool | None = None,
     ) -> None:
-        super().__init__()
         spec = spec or FNOSpec()
-        self.spec, self.in_channels, self.out_channels, self.recompute = spec, in_channels, out_channels, recompute
-        width = spec.width
-        lifted = in_channels + len(spec.modes)
-        self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width)
-        self.blocks = nn.ModuleList(
-            make_blocks(
-                spec,
-                lambda: SpectralConv(
-                    width, width, spec.modes, transform=transform, contraction=spec.contraction, channels_last=True
-                ),
-            )
-        )
-        self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
+        width, modes = spec.width, spec.modes
 
-        self.set_precision(precision)
+        def conv() -> SpectralConv:
+            contraction = spec.contraction
+            return SpectralConv(width, width, modes, transform=transform, contraction=contraction, channels_last=True)
 
-    def set_precision(self, precision: PrecisionSetting | str) -> None:
-        """Run in another setting from now on, each block in its own where the setting names it."""
-        self.precision = PrecisionSetting.model_validate(precision)
-        for mlp in (self.lifting, self.projection):
-            mlp.set_format(self.precision.real)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            block.set_precision(self.precision.layer(index))
+        super().__init__(in_channels, out_channels, spec, conv, precision=precision, recompute=recompute)
 
-    def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
-        """Map a field to a field on the same grid; the result is fp32."""
-        spec = self.spec
-        device = self.lifting.first.weight.device
-        check_field("FNO", x, channels=self.in_channels, axes=len(spec.modes), device=device, modes=spec.modes)
-        grid, padding = tuple(x.shape[2:]), spec.padding
-        x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
-        large = x.shape[:-1].numel() * self.spec.width >= LARGE
-        with recomputing(large if self.recompute is None else self.recompute):
-            x = self.lifting(x)
-            x = pad(x, padding) if padding else x
-            for block in self.blocks:
-                x = block(x)
-            x = unpad(x, grid, padding) if padding else x
-            return self.projection(x).movedim(-1, 1).float()
-
-    def _coordinates(self, x: Tensor) -> Tensor:
-        axes = [torch.arange(n, device=x.device, dtype=x.dtype) / n for n in x.shape[2:]]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-        return grid.expand(x.shape[0], *grid.shape)
+    def through_blocks(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
+        """The lifted field after every block, padded for them where the spec says so."""
+        padding = self.spec.padding
+        if not padding:
+            return super().through_blocks(x)
+        return unpad(super().through_blocks(pad(x, padding)), tuple(x.shape[1:-1]), padding)

@@ -14,7 +14,7 @@ from mpno.specs.names import SphericalTransform
 
 
 def neuralop_sfno(model: Any, precision: PrecisionSetting, transform: SphericalTransform | None) -> nn.Module:
-    """Our SFNO with the sizes and the weights of the peer's ``SFNO``, factorised weights as the dense ones they stand for.
+    """Our SFNO with the sizes and the weights of the peer's ``SFNO``; a factorised weight becomes the dense one it stands for.
 
     Outputs agree where the grid resolves the modes: n degrees want 2 n - 1 equiangular latitudes. On a coarser
     grid the peer takes all n from a quadrature that is not exact for them, ours as many as it is exact for.
@@ -23,7 +23,7 @@ def neuralop_sfno(model: Any, precision: PrecisionSetting, transform: SphericalT
     options = blocks_options(blocks)
     check_stabiliser(blocks, precision)
     check_modes(blocks)
-    check_grid_embedding(model.positional_embedding)
+    check_grid_embedding(model.positional_embedding, 2)
     if padding_of(model.domain_padding):
         refuse("domain_padding", model.domain_padding.domain_padding, "None, since a sphere has no edge to pad")
     degrees, orders = model.n_modes
