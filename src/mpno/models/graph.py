@@ -223,7 +223,8 @@ def embed(points: Float[Tensor, "n 3"], frequencies: int, kind: Embedding) -> Fl
         frequencies: how many; L below.
         kind: ``nerf``, w = 2^k π for k below L; or ``transformer``, w = 10000^(-2k/L).
 
-    Source: Mildenhall et al., "NeRF", ECCV 2020, equation 4; Vaswani et al., "Attention is all you need", 2017, section 3.5.
+    Source: Mildenhall et al., "NeRF", ECCV 2020, equation 4; Vaswani et al., "Attention is all you need", 2017,
+    section 3.5.
     """
     k = torch.arange(frequencies, device=points.device)
     w = math.pi * 2.0**k if kind == "nerf" else 1e-4 ** (k / frequencies * 2)
