@@ -49,7 +49,7 @@ class Samples:
         output: its ``decode`` maps a model's output to those units.
         periodic: whether fields are periodic, which decides the differences of the H1 error at the edge; None where
             there is no grid, and so no H1 error.
-        channels: of input and output, as a model of the run is made for.
+        channels: what a model of the run is made for: of input and output, and of bodies those of the latent grid.
     """
 
     x: Batches[Any]
@@ -57,7 +57,7 @@ class Samples:
     tests: dict[int | str, tuple[Batches[Any], Batches[Tensor]]]
     output: Normaliser
     periodic: bool | None
-    channels: tuple[int, int]
+    channels: tuple[int, int] | tuple[int, int, int]
 
 
 def memory(device: torch.device) -> int:
