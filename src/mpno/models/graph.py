@@ -159,6 +159,8 @@ class Geometry:
                 f"Geometry got {len(points)} points and {0 if features is None else len(features)} features; "
                 "it wants at least one point, and features of each or None"
             )
+        if not radius > 0:
+            raise MpnoError(f"Geometry: radius {radius:g}; it wants one above 0, as 0.1")
         low, high = float(points.min()), float(points.max())
         if low < 0 or high > 1:
             raise MpnoError(f"Geometry: coordinates from {low:g} to {high:g}; scale them to the unit cube, 0 to 1")

@@ -18,6 +18,10 @@ from mpno.specs import MpnoError
 from mpno.spectral.modes import KeptModes
 
 
+class NotOnGPU(MpnoError):
+    """A half transform of a grid that the GPU's library does not take."""
+
+
 def fft_forward(
     x: Float[Tensor, "b *grid c"], kept: KeptModes, format: str, *, gain: float = 1.0
 ) -> Shaped[Tensor, "b *modes c"]:
@@ -26,7 +30,7 @@ def fft_forward(
     Shapes: (batch, *grid, channels) real to (batch, *kept.counts, channels) complex.
 
     Raises:
-        MpnoError: half on a GPU, whose library transforms half only on grids of powers of two, and another grid.
+        NotOnGPU: half on a GPU, whose library transforms half only on grids of powers of two, and another grid.
     """
     _check_native(kept.grid, format, x.device)
     return _Forward.apply(x, kept, format, gain / kept.points)  # type: ignore[no-any-return]
@@ -42,7 +46,7 @@ def fft_inverse(
     to the library: pocketfft and MKL do so too, cuFFT makes no promise.
 
     Raises:
-        MpnoError: as :func:`fft_forward`.
+        NotOnGPU: as :func:`fft_forward`.
     """
     _check_native(kept.grid, format, s.device)
     return _Inverse.apply(s, kept, format, hermitian)  # type: ignore[no-any-return]
@@ -56,7 +60,7 @@ def as_complex(pairs: Float[Tensor, "*shape 2"]) -> Shaped[Tensor, "*shape"]:
 
 def _check_native(grid: tuple[int, ...], format: str, device: torch.device) -> None:
     if format != "fp32" and fft_is_native(format, device) and any(n & (n - 1) for n in grid):
-        raise MpnoError(
+        raise NotOnGPU(
             f"fft in {format} on {device.type}: grid {' x '.join(map(str, grid))}; allowed: powers of two along each "
             "axis; choose such a grid, padding included, transform matmul, or forward and inverse transforms in fp32"
         )
