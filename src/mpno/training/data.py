@@ -15,6 +15,7 @@ from mpno.specs.sets import BODIES
 from mpno.training.bodies import load_bodies
 from mpno.training.samples import SHARE, Batches, Samples, memory
 
+
 class StoredTensor:
     """Samples that stay in the file: indexing reads, normalises and moves to the device what is asked for.
 
