@@ -42,7 +42,7 @@ def results(model: nn.Module, geometry: Geometry) -> list[Tensor]:
 
 
 def apart(ones: Tensor, others: Tensor) -> float:
-    return float((ones - others).norm() / others.norm())
+    return ((ones - others).norm() / others.norm()).item()
 
 
 def test_reordered_points_give_reordered_outputs() -> None:
@@ -138,7 +138,7 @@ def test_half_fft_on_a_gpu_refuses_that_grid_and_the_rest_is_traced() -> None:
         model = GINO(0, 1, PADDED, precision="mixed")
         other = GINO(0, 1, PADDED, precision="mixed", transform="matmul")
         unpadded = GINO(0, 1, PADDED.model_copy(update={"padding": 0.0}), precision="mixed")
-    with pytest.raises(NotOnGPU, match="grid 40 x 40 x 40; allowed: powers of two along each axis; .* matmul"):
+    with pytest.raises(NotOnGPU, match=r"grid 40 x 40 x 40; allowed: powers of two along each axis; .* matmul"):
         model(geometry)
     for one in (other, unpadded):
         y = one(geometry)
