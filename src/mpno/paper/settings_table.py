@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mpno.paper.comparison import against_of, change_of, error_cell, number_cell, percent_cell, verdict_of
-from mpno.paper.records import METRICS, NONE, ItemData
+from mpno.paper.records import NONE, ItemData
+from mpno.specs.sets import errors_of
 
 NAMES = {"l2": "L2", "h1": "H1"}
 
@@ -32,7 +33,7 @@ def settings_table(data: ItemData) -> pd.DataFrame:
             "seeds": len(arm["runs"]),
             "diverged": data.diverged(arm["name"]),
         }
-        for metric in METRICS:
+        for metric in errors_of(data.context["data"]["name"]):
             for resolution in data.resolutions:
                 values = np.array(list(data.values(arm["name"], metric, resolution).values()))
                 row[f"{metric}@{resolution}_mean"] = values.mean() if len(values) else math.nan
