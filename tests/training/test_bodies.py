@@ -115,7 +115,7 @@ def test_a_speed_that_is_the_same_for_all_is_no_input(tmp_path: Path, speeds: tu
 
 def test_points_are_drawn_once_for_all_runs_and_keep_their_pressures(data: Path) -> None:
     all_of, some, again = (
-        load_samples(spec(**{"data__points": points, "seed": seed}), data, CPU)
+        load_samples(spec(data__points=points, seed=seed), data, CPU)
         for points, seed in ((None, 0), (40, 0), (40, 1))
     )
     drawn = []
@@ -134,10 +134,11 @@ def test_geometries_are_kept_while_there_is_room(data: Path) -> None:
     kept, remade = (load_samples(spec(), data, CPU, in_memory=bound) for bound in (2**30, 0))
     first = kept.x[:1]
     assert first.nbytes > first.into.index.nbytes + first.out.index.nbytes
-    kept.x[1:2], remade.x[:1], remade.x[1:2]
-    assert kept.x[:1] is first
-    one, other = remade.x[:1], remade.y[:1]
-    assert one is not remade.x[1:2] and torch.equal(one.out.index, first.out.index) and torch.equal(other, kept.y[:1])
+    beside = kept.x[1:2]
+    assert kept.x[:1] is first and kept.x[1:2] is beside
+    one = remade.x[:1]
+    assert torch.equal(one.out.index, first.out.index) and torch.equal(remade.y[:1], kept.y[:1])
+    assert remade.x[1:2] is not remade.x[:1] and remade.x[:1] is not one
     part = load_samples(spec(), data, CPU, in_memory=first.nbytes + kept.y[:1].nbytes)
     held, beyond = part.x[:1], part.x[1:2]
     part.x[2:3]

@@ -60,7 +60,7 @@ def relative(prediction: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     def squares(fields: np.ndarray, derivatives: bool) -> np.ndarray:
         h = 2 * np.pi / fields.shape[-1]
         parts = [(np.roll(fields, -1, a) - np.roll(fields, 1, a)) / (2 * h) for a in (2, 3)] if derivatives else []
-        return sum((part**2).sum((1, 2, 3)) for part in [fields, *parts])
+        return np.sum([(part**2).sum((1, 2, 3)) for part in [fields, *parts]], axis=0)
 
     off = prediction - targets
     return {
