@@ -44,6 +44,7 @@ class FNO(nn.Module):
         super().__init__()
         spec = spec or FNOSpec()
         self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
+        self.out_channels, self.transform = out_channels, transform
         width = spec.width
         lifted = in_channels + len(spec.modes)
         self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width)
