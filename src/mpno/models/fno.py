@@ -43,8 +43,7 @@ class FNO(nn.Module):
     ) -> None:
         super().__init__()
         spec = spec or FNOSpec()
-        self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
-        self.out_channels, self.transform = out_channels, transform
+        self.spec, self.in_channels, self.out_channels, self.recompute = spec, in_channels, out_channels, recompute
         width = spec.width
         lifted = in_channels + len(spec.modes)
         self.lifting = ChannelMLP(lifted, round(spec.lifting_ratio * width), width)
@@ -57,6 +56,7 @@ class FNO(nn.Module):
             )
         )
         self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
+        self.transform = transform
 
         self.set_precision(precision)
 
