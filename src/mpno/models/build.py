@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from mpno.models.fno import FNO
-from mpno.specs import FNOSpec, ModelSpec, MpnoError, PrecisionSetting
+from mpno.models.gino import GINO
+from mpno.specs import FNOSpec, GINOSpec, ModelSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import RunTransform
 
 
@@ -27,4 +28,6 @@ def make_model(
     """
     if isinstance(spec, FNOSpec) and transform != "sht":
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
+    if isinstance(spec, GINOSpec) and transform != "sht":
+        return GINO(in_channels, out_channels, spec, precision=precision, transform=transform)
     raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul")

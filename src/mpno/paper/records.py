@@ -12,7 +12,7 @@ import pandas as pd
 from mpno.specs import MpnoError
 from mpno.specs.files import write_text
 from mpno.specs.grid import parse_resolution, shown
-from mpno.specs.sets import title_of
+from mpno.specs.sets import errors_of, title_of
 
 SOURCES = {
     "fetch": "the public set (fetched)",
@@ -20,7 +20,6 @@ SOURCES = {
     "import": "the user's own (imported)",
 }
 TABLES = ("errors", "history", "arms", "reference")
-METRICS = ("l2", "h1")
 NONE = "\N{EN DASH}"  # stands where there is no number
 BYTES = ("parameters", "gradients", "optimiser", "activations", "peak")
 REFERENCE_COLUMNS = ("setting", "metric", "value", "unit", "provenance", "conditions", "place")
@@ -170,7 +169,7 @@ def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, di
         record = records[name]
         where = record["diverged"] or {}
         for resolution in item["data"]["test_resolutions"]:
-            for metric in METRICS:
+            for metric in errors_of(item["data"]["name"]):
                 value = None if record["metrics"] is None else record["metrics"][str(resolution)][metric]
                 rows.append(
                     {

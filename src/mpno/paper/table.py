@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpno.paper.records import METRICS, NONE, ItemData
+from mpno.paper.records import NONE, ItemData
 from mpno.paper.statistics import Change, paired_change, verdict
 from mpno.specs.files import write_text
+from mpno.specs.sets import errors_of
 
 NAMES = {"l2": "L2", "h1": "H1"}
 
@@ -34,7 +35,7 @@ def settings_table(data: ItemData) -> pd.DataFrame:
             "seeds": len(arm["runs"]),
             "diverged": data.diverged(arm["name"]),
         }
-        for metric in METRICS:
+        for metric in errors_of(data.context["data"]["name"]):
             for resolution in data.resolutions:
                 values = np.array(list(data.values(arm["name"], metric, resolution).values()))
                 row[f"{metric}@{resolution}_mean"] = values.mean() if len(values) else math.nan

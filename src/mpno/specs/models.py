@@ -76,7 +76,7 @@ class GINOSpec(Architecture):
 
     The latent grid has as many points along each axis as the data's distance field. `radius` is that of a
     neighbourhood on the unit cube, `frequencies` how many sines and cosines embed each coordinate, `in_hidden` and
-    `out_hidden` the hidden channels of the two kernels.
+    `out_hidden` the hidden channels of the two kernels, `encoded` the channels of the first integral.
     """
 
     name: Literal["gino"] = "gino"
@@ -95,6 +95,7 @@ class GINOSpec(Architecture):
     frequencies: PositiveInt = 8
     in_hidden: tuple[PositiveInt, ...] = (32, 32)
     out_hidden: tuple[PositiveInt, ...] = (64, 32)
+    encoded: PositiveInt = 3
 
 
 class UNetSpec(Architecture):

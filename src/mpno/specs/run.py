@@ -61,6 +61,9 @@ class DataSpec(Frozen):
         default=None, description="test samples on grids finer than the training one; null: n_test"
     )
     seed: NonNegativeInt = 0
+    points: PositiveInt | None = Field(
+        default=None, description="surface points taken of each body, in training and tests; null: all"
+    )
 
     @field_validator("name")
     @classmethod
@@ -261,6 +264,8 @@ class RunSpec(Frozen):
             raise ValueError(
                 f"training.batch_size is {self.training.batch_size}; bodies differ in their points, so give 1"
             )
+        if not bodies and self.data.points is not None:
+            raise ValueError(f"data.points are of bodies, data set {name} holds fields; leave it out")
         if bodies and self.training.loss != "l2":
             raise ValueError("training.loss is h1, whose differences need a grid; give l2 for bodies")
 

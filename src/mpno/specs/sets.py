@@ -52,6 +52,11 @@ BODIES = tuple(name for name, facts in SETS.items() if facts.bodies)
 """The sets whose samples are surface meshes."""
 
 
+def errors_of(name: str) -> tuple[str, ...]:
+    """The relative test errors that runs on the set report: H1 takes differences, which need a grid."""
+    return ("l2",) if name in BODIES else ("l2", "h1")
+
+
 def title_of(name: str) -> str:
     """The data set as a caption names it; an imported one goes by its name."""
     return SETS[name].title if name in SETS else name

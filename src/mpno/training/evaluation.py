@@ -14,7 +14,7 @@ from mpno.numerics import set_precision
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.training.build import build_model
 from mpno.training.data import load_samples
-from mpno.training.loop import evaluate
+from mpno.training.errors import evaluate
 
 
 def load_run(run: Path) -> tuple[RunSpec, dict[str, torch.Tensor]]:
@@ -39,14 +39,15 @@ def evaluate_run(run: Path, *, data: Path, resolution: int | str) -> dict[str, A
     """Test errors of a finished run at `resolution`, which may be finer than the training grid (zero-shot).
 
     Returns:
-        ``{"id", "resolution", "l2", "h1"}``, relative errors averaged over the test samples of the run's spec.
+        ``{"id", "resolution", "l2", "h1"}``, relative errors averaged over the test samples of the run's spec; no h1 of
+        bodies.
     """
     spec, weights = load_run(run)
     torch.set_num_threads(spec.threads)
     wanted = spec.model_copy(update={"data": spec.data.model_copy(update={"test_resolutions": (resolution,)})})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = load_samples(wanted, data, device)
-    model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
+    model = build_model(spec, *samples.channels).to(device)
     model.load_state_dict(weights)
     if spec.precision.setting == "schedule":
         set_precision(model, spec.precision.at(1.0))

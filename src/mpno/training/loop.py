@@ -16,10 +16,11 @@ from mpno.numerics import set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
-from mpno.training.data import Samples, load_samples
+from mpno.training.data import load_samples
 from mpno.training.divergence import Divergence, first_not_finite
-from mpno.training.losses import relative_h1, relative_l2
-from mpno.training.records import Metrics, Outcome, Row, write_record
+from mpno.training.errors import BATCH, baseline, evaluate
+from mpno.training.records import Outcome, Row, write_record
+from mpno.training.samples import Samples
 from mpno.training.techniques import PATIENCE, Updater
 
 
@@ -50,6 +51,7 @@ def train_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = load_samples(spec, data, device)
     outcome = fit(spec, samples, progress=progress)
+    outcome.baseline = baseline(samples)
     seconds = time.perf_counter() - started
     return write_record(spec, outcome, data=data, out=out, device=device, seconds=seconds, provenance=provenance or {})
 
@@ -61,7 +63,7 @@ def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Out
     scaling it is an update skipped, and the training ends when none has been made for a while.
     """
     device = samples.x.device
-    model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
+    model = build_model(spec, *samples.channels).to(device)
     order = torch.Generator().manual_seed(spec.seed)
     batches = math.ceil(len(samples.x) / spec.training.batch_size)
     optimizer = build_optimizer(spec, model)
@@ -95,24 +97,9 @@ def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Out
     return outcome
 
 
-def evaluate(model: nn.Module, samples: Samples, batch_size: int = 64) -> Metrics:
-    """Mean relative L2 and H1 test error per resolution, in the data's units; ``{"16": {"l2": ..., "h1": ...}}``."""
-    model.eval()
-    metrics: Metrics = {}
-    with torch.no_grad():
-        for grid, (x, y) in samples.tests.items():
-            l2, h1 = [], []
-            for part, target in zip(x.split(batch_size), y.split(batch_size), strict=True):
-                prediction = torch.as_tensor(samples.output.decode(model(part)))
-                l2.append(relative_l2(prediction, target))
-                h1.append(relative_h1(prediction, target, periodic=samples.periodic))
-            metrics[str(grid)] = {"l2": torch.cat(l2).mean().item(), "h1": torch.cat(h1).mean().item()}
-    return metrics
-
-
 def _train_epoch(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Any, Tensor]],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     updater: Updater,
 ) -> tuple[float, int, tuple[str, str] | None]:
@@ -130,18 +117,18 @@ def _train_epoch(
         if updater.gave_up:
             return math.nan, step, _after_skips(model, x, finite)
         if finite:
-            total, seen = total + value, seen + len(x)
+            total, seen = total + value, seen + len(y)
     updater.update()
     return total / seen if seen else math.nan, step, None
 
 
-def _after_skips(model: nn.Module, x: Tensor, finite: bool) -> tuple[str, str]:
+def _after_skips(model: nn.Module, x: Any, finite: bool) -> tuple[str, str]:
     if finite:
         return f"gradient, in {PATIENCE} updates in a row whatever the loss was scaled by", ""
     return first_not_finite(model, x)
 
 
-def _in_evaluation(model: nn.Module, samples: Samples, batch_size: int = 64) -> tuple[str, str]:
+def _in_evaluation(model: nn.Module, samples: Samples, batch_size: int = BATCH) -> tuple[str, str]:
     for grid, (x, _) in samples.tests.items():
         for part in x.split(batch_size):
             where, operation = first_not_finite(model, part)
@@ -150,7 +137,7 @@ def _in_evaluation(model: nn.Module, samples: Samples, batch_size: int = 64) -> 
     return "evaluation: the test error", ""
 
 
-def _batches(samples: Samples, order: torch.Generator, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(samples: Samples, order: torch.Generator, size: int) -> Iterator[tuple[Any, Tensor]]:
     shuffled = torch.randperm(len(samples.x), generator=order).to(samples.x.device)
     for index in shuffled.split(size):
         yield samples.x[index], samples.y[index]

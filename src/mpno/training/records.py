@@ -22,20 +22,22 @@ from mpno.datasets import read_attrs
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
 from mpno.specs.files import replacing, write_text
+from mpno.specs.sets import errors_of
 from mpno.training.divergence import Divergence
+from mpno.training.errors import Metrics
 
 SCHEMA = 1
-Metrics = dict[str, dict[str, float]]
 Row = dict[str, int | float | str]
 
 
 @dataclass
 class Outcome:
-    """What a training leaves: the model, one row per epoch, and why it stopped early, if it did."""
+    """What a training leaves: the model, one row per epoch, the errors of model and mean, why it stopped early if so."""
 
     model: nn.Module
     history: list[Row] = field(default_factory=list)
     metrics: Metrics | None = None
+    baseline: Metrics | None = None
     diverged: Divergence | None = None
 
 
@@ -58,6 +60,7 @@ def write_record(
         "status": "diverged" if outcome.diverged else "finished",
         "diverged": asdict(outcome.diverged) if outcome.diverged else None,
         "metrics": outcome.metrics,
+        "baseline": outcome.baseline,
         "evidence": evidence_of(spec.precision, spec.transform, device),
         "device": device.type,
         "processor": processor_name(device),
@@ -86,7 +89,7 @@ def versions() -> dict[str, str]:
 
 def _csv(rows: list[dict[str, int | float | str]], spec: RunSpec) -> str:
     names = ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds"]
-    names += [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in ("l2", "h1")]
+    names += [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in errors_of(spec.data.name)]
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()

@@ -1,0 +1,311 @@
+"""Neighbourhoods among points in the unit cube, and kernel integrals over them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mpno.numerics import PointwiseLinear, add, gelu, hold
+from mpno.specs import MpnoError
+
+CHUNK = 2**17
+"""Edges whose values a kernel integral holds at a time: a hundred megabytes or so of hidden channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """For every query the sources within a radius, as compressed sparse rows.
+
+    Attributes:
+        index: (edges,) int64; which source, ascending within a query.
+        offsets: (queries + 1,) int64; edges ``offsets[q]`` to ``offsets[q + 1]`` are those of query q.
+        sources: how many sources there are.
+    """
+
+    index: Int[Tensor, " edges"]
+    offsets: Int[Tensor, " bounds"]
+    sources: int
+
+    @property
+    def queries(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def counts(self) -> Int[Tensor, " queries"]:
+        """Neighbours of each query."""
+        return self.offsets.diff()
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " edges"]:
+        """The query of each edge."""
+        edges = torch.arange(len(self.index), device=self.index.device)
+        return torch.searchsorted(self.offsets, edges, right=True) - 1
+
+    @cached_property
+    def transposed(self) -> tuple[Int[Tensor, " edges"], Int[Tensor, " bounds"]]:
+        """The edges in the order of their sources, and where each source's begin: for sums over the edges of a source."""
+        order = torch.argsort(self.index, stable=True)
+        sources = torch.arange(self.sources + 1, device=self.index.device)
+        return order, torch.searchsorted(self.index[order], sources)
+
+    def to(self, device: torch.device | str) -> Neighbours:
+        return Neighbours(self.index.to(device), self.offsets.to(device), self.sources)
+
+    def parts(self, edges: int) -> tuple[Neighbours, ...]:
+        """The same graph in stretches of queries with at most `edges` edges each, or one query.
+
+        Cut once per graph. On meta tensors, which have no counts, the edges are taken to lie evenly.
+        """
+        if len(self.index) <= edges:
+            return (self,)
+        kept: dict[int, tuple[Neighbours, ...]] = self.__dict__.setdefault("_parts", {})
+        if edges not in kept:
+            kept[edges] = self._cut(edges)
+        return kept[edges]
+
+    def _cut(self, edges: int) -> tuple[Neighbours, ...]:
+        total = len(self.index)
+        if self.offsets.is_meta:
+            bounds = [total * q // self.queries for q in range(self.queries + 1)]
+        else:
+            bounds = self.offsets.tolist()
+        parts, first = [], 0
+        while first < self.queries:
+            last = first + 1
+            while last < self.queries and bounds[last + 1] - bounds[first] <= edges:
+                last += 1
+            index = self.index[bounds[first] : bounds[last]]
+            parts.append(Neighbours(index, self.offsets[first : last + 1] - bounds[first], self.sources))
+            first = last
+        return tuple(parts)
+
+
+def find_neighbours(points: Float[Tensor, "n 3"], queries: Float[Tensor, "q 3"], radius: float) -> Neighbours:
+    """The points within `radius` of each query, the rim included. On the CPU; the distances are float64.
+
+    Raises:
+        MpnoError: scipy is missing.
+    """
+    try:
+        from scipy.spatial import cKDTree
+    except ModuleNotFoundError as error:
+        raise MpnoError("find_neighbours: scipy is missing; pip install 'mpno[data]'") from error
+    tree = cKDTree(points.cpu().double().numpy())
+    found = tree.query_ball_point(queries.cpu().double().numpy(), radius, return_sorted=True)
+    counts = torch.tensor([len(one) for one in found])
+    index = torch.tensor([source for one in found for source in one], dtype=torch.int64)
+    return Neighbours(index, nn.functional.pad(counts.cumsum(0), (1, 0)), len(points))
+
+
+def grid_points(n: int, device: torch.device | str = "cpu") -> Float[Tensor, "points 3"]:
+    """The points of a grid of n per axis from corner to corner of the unit cube, the last axis fastest."""
+    axis = torch.linspace(0, 1, n, device=device)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).flatten(0, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """One body: points of its surface, fields on a latent grid around it, and the graphs between the two.
+
+    Attributes:
+        points: (n, 3) fp32 in the unit cube.
+        features: (n, f) fp32, or None.
+        latent: (c, g, g, g) fp32 fields on the grid that reaches from corner to corner of the cube.
+        into: for each point of the latent grid, the surface points near it.
+        out: for each surface point, the points of the latent grid near it.
+    """
+
+    points: Float[Tensor, "n 3"]
+    latent: Float[Tensor, "c g g g"]
+    into: Neighbours
+    out: Neighbours
+    features: Float[Tensor, "n f"] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        points: Float[Tensor, "n 3"],
+        latent: Float[Tensor, "c ..."],
+        features: Float[Tensor, "m f"] | None = None,
+        *,
+        radius: float,
+    ) -> Geometry:
+        """Build both graphs, on the CPU; see :meth:`to`.
+
+        Raises:
+            MpnoError: values that are not finite, points outside the cube, shapes that do not fit each other, or a
+                radius that leaves a point without a neighbour on the latent grid.
+        """
+        given = {"points": points, "latent": latent} | ({} if features is None else {"features": features})
+        for name, values in given.items():
+            if not values.isfinite().all():
+                raise MpnoError(f"Geometry: {int((~values.isfinite()).sum())} {name} are not finite; mend the data")
+        if latent.ndim != 4 or len(set(latent.shape[1:])) > 1 or latent.shape[-1] < 2:
+            raise MpnoError(
+                f"Geometry got a latent grid {tuple(latent.shape)}; it wants (channels, g, g, g), g at least 2"
+            )
+        if len(points) == 0 or (features is not None and len(features) != len(points)):
+            raise MpnoError(
+                f"Geometry got {len(points)} points and {0 if features is None else len(features)} features; "
+                "it wants at least one point, and features of each or None"
+            )
+        low, high = float(points.min()), float(points.max())
+        if low < 0 or high > 1:
+            raise MpnoError(f"Geometry: coordinates from {low:g} to {high:g}; scale them to the unit cube, 0 to 1")
+        size = latent.shape[-1]
+        grid = grid_points(size)
+        out = find_neighbours(grid, points, radius)
+        alone = int((out.counts == 0).sum())
+        if alone:
+            raise MpnoError(
+                f"Geometry: {alone} of {len(points)} points have no point of the latent grid, {size} per axis, within "
+                f"radius {radius:g}; take at least {math.sqrt(3) / 2 / (size - 1):.2g}, or a finer grid"
+            )
+        # Near is near both ways.
+        order, offsets = out.transposed
+        into = Neighbours(out.rows[order], offsets, len(points))
+        return cls(
+            points.float().cpu(), latent.float().cpu(), into, out, None if features is None else features.float().cpu()
+        )
+
+    def to(self, device: torch.device | str) -> Geometry:
+        features = None if self.features is None else self.features.to(device)
+        return Geometry(
+            self.points.to(device), self.latent.to(device), self.into.to(device), self.out.to(device), features
+        )
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of a table by number; the gradient of a row is summed in a fixed order, as no scattered addition is."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(order, offsets)
+        return table.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return _summed(grads[0], *ctx.saved_tensors), None, None, None
+
+
+class _Sum(torch.autograd.Function):
+    """Sums over stretches of the edges."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return _summed(values, torch.arange(len(values), device=values.device), offsets)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0].index_select(0, *ctx.saved_tensors), None, None
+
+
+def _summed(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+    """Sums of values[order] from offset to offset; low formats are accumulated in fp32."""
+    return nn.functional.embedding_bag(order, values.contiguous(), offsets, mode="sum", include_last_offset=True)
+
+
+def embed(points: Float[Tensor, "n 3"], frequencies: int) -> Float[Tensor, "n embedded"]:
+    """sin and cos of 2^k π x for k below `frequencies` and every coordinate x, (n, 6 frequencies).
+
+    Source: Mildenhall et al., "NeRF", ECCV 2020, section 5.1.
+    """
+    angles = points[..., None] * (math.pi * 2.0 ** torch.arange(frequencies, device=points.device))
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+
+
+class KernelIntegral(nn.Module):
+    """Integral of a learned kernel over the neighbours of every query: a sum or a mean over the edges of a graph.
+
+    u(x) = sum over neighbours y of κ(x, y, a(y)) f(y), with κ an MLP; without f it is the kernel alone that is
+    summed. A query without neighbours gets zero.
+
+    The first layer of the MLP is linear in what it is given about x and about y, so it is applied to each once and
+    the results are added on the edges.
+
+    Args:
+        embedded: channels that describe a point.
+        features: channels of a, which enter the kernel beside the source.
+        hidden: hidden channels of the MLP.
+        out_channels: of the kernel and of f.
+        reduction: ``mean`` or ``sum``.
+
+    Source: Li et al., "Neural Operator: Graph Kernel Network for Partial Differential Equations", 2020.
+    """
+
+    def __init__(
+        self,
+        embedded: int,
+        features: int,
+        hidden: tuple[int, ...],
+        out_channels: int,
+        reduction: Literal["mean", "sum"],
+    ) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.of_query = PointwiseLinear(embedded, hidden[0])
+        self.of_source = PointwiseLinear(embedded + features, hidden[0], bias=False)
+        # Together they are one layer, and start as one.
+        bound = (2 * embedded + features) ** -0.5
+        for parameter in (*self.of_query.parameters(), *self.of_source.parameters()):
+            nn.init.uniform_(parameter, -bound, bound)
+        widths = (*hidden, out_channels)
+        self.layers = nn.ModuleList(PointwiseLinear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.set_format("fp32")
+
+    def set_format(self, format: str) -> None:
+        self.format = format
+        for layer in (self.of_query, self.of_source, *self.layers):
+            assert isinstance(layer, PointwiseLinear)
+            layer.format = format
+
+    def forward(
+        self,
+        queries: Float[Tensor, "q e"],
+        sources: Float[Tensor, "s i"],
+        neighbours: Neighbours,
+        f: Float[Tensor, "s c"] | None = None,
+    ) -> Float[Tensor, "q c"]:
+        """
+        Args:
+            queries: (queries, embedded).
+            sources: (sources, embedded + features).
+            neighbours: the graph.
+            f: (sources, out_channels), or None.
+        """
+        query, source = self.of_query(queries), self.of_source(sources)
+        f = None if f is None else hold(f, self.format)
+        parts = neighbours.parts(CHUNK)
+        if len(parts) == 1:
+            return self._over(query, source, f, neighbours)
+        results, first = [], 0
+        for part in parts:
+            rows = query[first : first + part.queries]
+            results.append(checkpoint(self._over, rows, source, f, part, use_reentrant=False, preserve_rng_state=False))
+            first += part.queries
+        return torch.cat(results)
+
+    def _over(self, query: Tensor, source: Tensor, f: Tensor | None, part: Neighbours) -> Tensor:
+        by_source = part.transposed
+        rows, everything = part.rows, torch.arange(len(part.index), device=part.index.device)
+        h = add(
+            _Gather.apply(query, rows, everything, part.offsets),
+            _Gather.apply(source, part.index, *by_source),
+            self.format,
+        )
+        for layer in self.layers:
+            h = layer(gelu(h, self.format))
+        if f is not None:
+            h = hold(h * _Gather.apply(f, part.index, *by_source), self.format)
+        u = hold(_Sum.apply(h, rows, part.offsets), self.format)
+        if self.reduction == "sum":
+            return u
+        return hold(u / part.counts.clamp(min=1)[:, None].to(u.dtype), self.format)

@@ -1,0 +1,44 @@
+"""Models of the neuraloperator library, made ours with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from mpno.models.neuralop_fno import neuralop_fno
+from mpno.specs import MpnoError, PrecisionSetting
+from mpno.specs.names import RunTransform
+
+CONVERSIONS: dict[str, Callable[[Any, PrecisionSetting, Any], nn.Module]] = {
+    "FNO": neuralop_fno,
+    "TFNO": neuralop_fno,
+}
+"""What makes our model, from the peer's, the setting and the transform or None, by the peer's class."""
+
+
+def from_neuralop(
+    model: nn.Module, *, precision: PrecisionSetting | str = "full", transform: RunTransform | None = None
+) -> nn.Module:
+    """Our model with the sizes and a copy of the weights of a model of the neuraloperator library.
+
+    In full precision outputs agree with the peer's to fp32 rounding. The peer's ``fno_block_precision`` is not
+    carried over: `precision` says what the new model runs in.
+
+    Args:
+        model: an instance of the library's model classes, of version 2.0.
+        precision: a :class:`PrecisionSetting` or its short form; one with tanh if the model has ``stabilizer="tanh"``.
+        transform: of the new model; None for its default.
+
+    Returns:
+        A model on the device of the old one, in the same mode (training or evaluation).
+
+    Raises:
+        MpnoError: a class that has no counterpart here, or an option of the model that ours has not.
+    """
+    make = CONVERSIONS.get(type(model).__name__)
+    if make is None:
+        raise MpnoError(f"from_neuralop: a {type(model).__name__} has no counterpart here; allowed: {[*CONVERSIONS]}")
+    ours = make(model, PrecisionSetting.model_validate(precision), transform)
+    return ours.to(next(model.parameters()).device).train(model.training)

@@ -1,0 +1,175 @@
+"""The samples of a run on bodies: each body with its graphs, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_iter
+
+from mpno.datasets.meshes import Bodies, Body, open_bodies, statistics
+from mpno.datasets.normalise import EPS, Normaliser
+from mpno.models.gino import Geometry
+from mpno.specs import GINOSpec, MpnoError, RunSpec
+from mpno.training.samples import Batches, Samples
+
+FEATURES = 3
+"""Channels given at every surface point: the normal."""
+T = TypeVar("T")
+Pair = tuple[Geometry, Tensor]
+
+
+class OneByOne(Generic[T]):
+    """Bodies, or targets on them, that are taken one at a time because they differ in their points."""
+
+    def __init__(self, read: Callable[[int], T], count: int, device: torch.device) -> None:
+        self._read, self._count, self.device = read, count, device
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: slice | Tensor) -> T:
+        """The one body that a slice, or an integer tensor of body numbers, asks for.
+
+        Raises:
+            MpnoError: it asks for none, or several.
+        """
+        numbers = range(*index.indices(len(self))) if isinstance(index, slice) else index.tolist()
+        if len(numbers) != 1:
+            raise MpnoError(f"bodies: {len(numbers)} asked for at once; take one, they differ in their points")
+        return self._read(numbers[0])
+
+    def split(self, size: int) -> Iterator[T]:
+        """Every body in order, each alone whatever `size` allows."""
+        return (self._read(number) for number in range(len(self)))
+
+
+class Split:
+    """The bodies of a split as pairs of geometry and pressure, made when first asked for and kept while there is room.
+
+    Args:
+        make: the pair of a body.
+        bound: bytes of pairs kept; beyond it a body's graphs are computed each time it is asked for.
+    """
+
+    def __init__(self, make: Callable[[int], Pair], bound: int) -> None:
+        self._make, self._room = make, bound
+        self._kept: dict[int, Pair] = {}
+        self._last: tuple[int, Pair] | None = None
+
+    def __call__(self, number: int) -> Pair:
+        if number in self._kept:
+            return self._kept[number]
+        if self._last is None or self._last[0] != number:
+            pair = self._make(number)
+            self._last = number, pair
+            size = sum(leaf.nbytes for leaf in tree_iter(pair) if isinstance(leaf, Tensor))
+            if size <= self._room:
+                self._kept[number] = pair
+                self._room -= size
+        return self._last[1]
+
+
+def load_bodies(spec: RunSpec, path: Path, device: torch.device, bound: int) -> Samples:
+    """The bodies of `spec` from its HDF5 file, mapped from the file's box to the unit cube.
+
+    A geometry has the normals as features of its points. Its latent channels are the signed distance and, where the
+    training bodies differ in it, the inlet speed, both normalised. Targets are the pressures at the points, (1, 1, n).
+    Where `data.points` are fewer than a body has, they are drawn from its vertices without replacement, the same for
+    every run on the data.
+
+    Args:
+        spec, path, device: the run, its data file, where tensors go.
+        bound: bytes of geometries kept in memory with their graphs.
+
+    Raises:
+        MpnoError: the file is missing or holds fewer bodies or another latent grid than asked for; on taking a body,
+            a surface point has no latent point within the radius.
+    """
+    data, kept = spec.data, statistics(path)
+    plain = Normaliser.identity(1)
+    output = kept["pressure"] if spec.training.normalise_output else plain
+    maker = Maker(spec, kept, device)
+
+    def placed(split: str, count: int, target: Normaliser) -> tuple[Batches[Geometry], Batches[Tensor]]:
+        bodies = _taken(path, split, count, data.resolution)
+        pairs = Split(lambda number: maker(bodies, number, target), bound)
+        return (
+            OneByOne(lambda number: pairs(number)[0], count, device),
+            OneByOne(lambda number: pairs(number)[1], count, device),
+        )
+
+    x, y = placed("train", data.n_train, output)
+    tests = {}
+    for resolution in data.test_resolutions:
+        if resolution != data.resolution:
+            raise MpnoError(
+                f"{path}: its latent grid has {data.resolution} points along each axis, a test asks for {resolution}; "
+                f"give data.test_resolutions [{data.resolution}]"
+            )
+        tests[resolution] = placed("test", data.n_tests(resolution), plain)
+    return Samples(x, y, tests, output, None, maker.channels)
+
+
+class Maker:
+    """Makes a body of the file a geometry with its target.
+
+    Attributes:
+        channels: point features and pressures.
+        latent_channels: of the latent grid.
+    """
+
+    def __init__(self, spec: RunSpec, kept: dict[str, Normaliser], device: torch.device) -> None:
+        assert isinstance(spec.model, GINOSpec)
+        self._spec, self._radius, self._device = spec.data, spec.model.radius, device
+        self._sdf, self._speed = kept["sdf"], kept.get("inlet_speed")
+        if self._speed is not None and self._speed.std[0] <= EPS:
+            self._speed = None
+        self.channels = FEATURES, 1
+        self.latent_channels = 1 + (self._speed is not None)
+
+    def __call__(self, bodies: Bodies, number: int, target: Normaliser) -> Pair:
+        body = bodies[number]
+        taken = self._points(body, bodies.split, number)
+        low, high = body.box
+        points = _tensor((body.vertices[taken] - low) / (high - low))
+        features = _tensor(body.normals[taken])
+        try:
+            geometry = Geometry.of(points, self._latent(body), features, self._radius)
+        except MpnoError as error:
+            raise MpnoError(f"{bodies.path}: {bodies.split} body {number}: {error}") from None
+        pressure = _tensor(target.encode(body.pressure[taken][None, None]))
+        return geometry.to(self._device), pressure.to(self._device)
+
+    def _points(self, body: Body, split: str, number: int) -> np.ndarray:
+        count, wanted = len(body.vertices), self._spec.points
+        if wanted is None or wanted >= count:
+            return np.arange(count)
+        stream = np.random.default_rng([self._spec.seed, split == "test", number])
+        return np.sort(stream.choice(count, wanted, replace=False))
+
+    def _latent(self, body: Body) -> Tensor:
+        channels = [self._sdf.encode(body.sdf[None, None])[0]]
+        if self._speed is not None:
+            assert body.inlet_speed is not None
+            speed = self._speed.encode(np.array([[body.inlet_speed]])).item()
+            channels.append(np.full_like(channels[0], speed))
+        return _tensor(np.concatenate(channels))
+
+
+def _taken(path: Path, split: str, count: int, resolution: int | str) -> Bodies:
+    bodies = open_bodies(path, split)
+    if len(bodies) < count:
+        raise MpnoError(f"{path}: has {len(bodies)} {split} bodies, {count} are asked for; lower the count")
+    found = bodies[0].sdf.shape[0]
+    if found != resolution:
+        raise MpnoError(f"{path}: has a latent grid of {found} points along each axis, not {resolution}")
+    return bodies
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.as_tensor(array, dtype=torch.float32)
