@@ -48,7 +48,8 @@ def test_a_round_trip_is_equal_bit_by_bit(spec: ModelSpec, precision: str, trans
     again = mpno.load(tmp_path / "m.safetensors")
     assert torch.equal(torch.get_rng_state(), before), "loading drew random numbers"
     assert (again.spec, again.in_channels, again.out_channels) == (spec, 2, 3)
-    assert (again.precision, again.transform) == (model.precision, transform)
+    assert again.precision == model.precision
+    assert again.get_submodule("blocks.0.conv").transform == transform
     assert not again.training and all(p.requires_grad for p in again.parameters())
     x = torch.randn(2, 2, 12, 10)
     assert torch.equal(model(x), again(x))

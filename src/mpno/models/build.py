@@ -17,6 +17,7 @@ def make_model(
     *,
     precision: PrecisionSetting | str = "full",
     transform: RunTransform = "fft",
+    latent_channels: int = 1,
 ) -> nn.Module:
     """The model that `spec` describes, with new weights.
 
@@ -25,9 +26,11 @@ def make_model(
         in_channels, out_channels: channels of the data.
         precision: a :class:`PrecisionSetting` or its short form.
         transform: ``fft`` or ``matmul``; of spherical models ``sht`` or ``matmul``.
+        latent_channels: of a GINO, fields given on its latent grid.
     """
     if isinstance(spec, FNOSpec) and transform != "sht":
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, GINOSpec) and transform != "sht":
-        return GINO(in_channels, out_channels, spec, precision=precision, transform=transform)
+        more = {"latent_channels": latent_channels}
+        return GINO(in_channels, out_channels, spec, precision=precision, transform=transform, **more)
     raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul")

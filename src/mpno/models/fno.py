@@ -56,7 +56,6 @@ class FNO(nn.Module):
             )
         )
         self.projection = ChannelMLP(width, round(spec.projection_ratio * width), out_channels)
-        self.transform = transform
 
         self.set_precision(precision)
 

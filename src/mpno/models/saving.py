@@ -34,6 +34,7 @@ class Header(BaseModel):
     out_channels: PositiveInt
     precision: PrecisionSetting = PrecisionSetting()
     transform: RunTransform = "fft"
+    latent_channels: PositiveInt = 1
 
 
 def save(model: nn.Module, path: Path | str, *, more: Mapping[str, str] | None = None) -> None:
@@ -92,6 +93,7 @@ def load(
             header.out_channels,
             precision=header.precision,
             transform=transform or header.transform,
+            latent_channels=header.latent_channels,
         )
     _check(model.state_dict(), tensors, f"{place}: model {header.model.name}")
     # Assigned, not copied: parameters stored in half stay so.
@@ -148,9 +150,10 @@ def _header_of(model: nn.Module) -> Header:
             f"save: {type(model).__name__} has no {missing[0]}, so nothing could load it; "
             "give a model of mpno, or save its state_dict by safetensors"
         )
-    given: Any = {name: getattr(model, name) for name in ("in_channels", "out_channels", "precision")}
-    transform = {"transform": model.transform} if hasattr(model, "transform") else {}
-    return Header.model_validate({"model": model.spec, **given, **transform})
+    names = ("in_channels", "out_channels", "precision", "latent_channels")
+    given: Any = {name: getattr(model, name) for name in names if hasattr(model, name)}
+    transforms = [{"transform": module.transform} for module in model.modules() if hasattr(module, "transform")]
+    return Header.model_validate({"model": model.spec, **given, **(transforms or [{}])[0]})
 
 
 def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
