@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from mpno.numerics import DTYPES
-from mpno.specs import RunSpec
+from mpno.specs import MpnoError, RunSpec
 from mpno.specs.grid import grid_of
+from mpno.specs.sets import BODIES
 from mpno.training.build import build_loss, build_model
 
 
@@ -55,8 +56,15 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) -> dict[str, int] | None:
+def predict_bytes(
+    spec: RunSpec, in_channels: int = 1, out_channels: int = 1, latent_channels: int = 1, *, body: Any = None
+) -> dict[str, int] | None:
     """Predict the device memory of one training step of `spec` on its training grid, in a schedule's costliest phase.
+
+    Args:
+        spec: the run.
+        in_channels, out_channels, latent_channels: of the data, as ``Samples.channels``.
+        body: on bodies, the geometry whose numbers of points and edges count.
 
     Returns:
         Bytes of ``parameters``, ``gradients``, ``optimiser`` states (two per parameter), ``activations``
@@ -66,24 +74,34 @@ def predict_bytes(spec: RunSpec, in_channels: int = 1, out_channels: int = 1) ->
     if any(setting.format not in DTYPES for setting in spec.precision.variants):
         return None
     phases = [spec.model_copy(update={"precision": setting}) for _, setting in spec.precision.phases]
-    return max((_predict(phase, in_channels, out_channels) for phase in phases), key=lambda sizes: sizes["peak"])
-
-
-def _predict(spec: RunSpec, in_channels: int, out_channels: int) -> dict[str, int]:
-    grid = grid_of(spec.data.resolution, spec.axes, name=spec.data.name)
+    x, y = _batch(spec, in_channels, out_channels, body)
     with torch.device("meta"):
-        model = build_model(spec, in_channels, out_channels)
-        x = torch.empty(spec.training.batch_size, in_channels, *grid)
-        y = torch.empty(spec.training.batch_size, out_channels, *grid)
+        models = [build_model(phase, in_channels, out_channels, latent_channels) for phase in phases]
+    steps = [_predict(phase, model, x, y) for phase, model in zip(phases, models, strict=True)]
+    return max(steps, key=lambda sizes: sizes["peak"])
+
+
+def _batch(spec: RunSpec, in_channels: int, out_channels: int, body: Any) -> tuple[Any, Tensor]:
+    if spec.data.name in BODIES:
+        if body is None:
+            raise MpnoError(f"predict_bytes: bodies of {spec.data.name} differ in their points; give one as body")
+        return body.to("meta"), torch.empty(1, out_channels, len(body.points), device="meta")
+    grid = grid_of(spec.data.resolution, spec.axes, name=spec.data.name)
+    x, y = (torch.empty(spec.training.batch_size, n, *grid, device="meta") for n in (in_channels, out_channels))
+    return x, y
+
+
+def _predict(spec: RunSpec, model: nn.Module, x: Any, y: Tensor) -> dict[str, int]:
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     loss_of = build_loss(spec, periodic=True)
-    counter = LiveBytes(apart=[*model.parameters(), x, y])
+    given = [leaf for leaf in tree_iter((x, y)) if isinstance(leaf, Tensor)]
+    counter = LiveBytes(apart=[*model.parameters(), *given])
     with counter:
         loss = loss_of(model(x), y)
         activations = counter.live
         loss.backward()
     gradients = sum(p.grad.numel() * p.grad.element_size() for p in model.parameters() if p.grad is not None)
-    batch = sum(t.numel() * t.element_size() for t in (x, y))
+    batch = sum(t.numel() * t.element_size() for t in given)
     # The update itself works in place, so the peak lies where activations and gradients meet.
     peak = 3 * parameters + batch + counter.peak
     return {

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpno.datasets import open_split
 from mpno.measurement.memory import predict_bytes
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
+from mpno.specs.sets import BODIES
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer
-from mpno.training.data import Samples, load_samples
+from mpno.training.data import load_samples
+from mpno.training.samples import Samples
 
 ROUNDS = 9
 STEPS = 4
@@ -45,8 +46,8 @@ def measure_arms(
     keep_freed_memory()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds = _interleaved(native, data, device)
-    with open_split(data, "train", specs[0].data.resolution) as train:
-        channels = train.x.shape[1], train.y.shape[1]
+    samples = load_samples(specs[0], data, device, in_memory=0)
+    body = samples.x[:1] if specs[0].data.name in BODIES else None
     arms = []
     for spec in specs:
         evidence = evidence_of(spec.precision, spec.transform, device)
@@ -59,7 +60,7 @@ def measure_arms(
                 "evidence": evidence,
                 "seconds_per_epoch": timed,
                 "why": None if timed else f"{evidence} on this {device.type}: its time is not the setting's",
-                "predicted_bytes": predict_bytes(spec, *channels),
+                "predicted_bytes": predict_bytes(spec, *samples.channels, body=body),
             }
         )
     record = {
@@ -105,7 +106,7 @@ def _phases(spec: RunSpec) -> list[tuple[float, RunSpec]]:
 def _stepper(spec: RunSpec, samples: Samples) -> Callable[[], None]:
     """A training step on the first full batch, waiting for the device to finish."""
     device = samples.x.device
-    model = build_model(spec, samples.x.shape[1], samples.y.shape[1]).to(device)
+    model = build_model(spec, *samples.channels).to(device)
     optimizer, loss_of = build_optimizer(spec, model), build_loss(spec, samples.periodic)
     x, y = samples.x[: spec.training.batch_size], samples.y[: spec.training.batch_size]
 

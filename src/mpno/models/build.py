@@ -26,11 +26,17 @@ def make_model(
         in_channels, out_channels: channels of the data.
         precision: a :class:`PrecisionSetting` or its short form.
         transform: ``fft`` or ``matmul``; of spherical models ``sht`` or ``matmul``.
-        latent_channels: of a GINO, fields given on its latent grid.
+        latent_channels: of GINO: fields given on the latent grid.
     """
     if isinstance(spec, FNOSpec) and transform != "sht":
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, GINOSpec) and transform != "sht":
-        more = {"latent_channels": latent_channels}
-        return GINO(in_channels, out_channels, spec, precision=precision, transform=transform, **more)
+        return GINO(
+            in_channels,
+            out_channels,
+            spec,
+            precision=precision,
+            transform=transform,
+            latent_channels=latent_channels,
+        )
     raise MpnoError(f"model {spec.name} with transform {transform}: not here; choose fno with fft or matmul")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 from torch.utils.checkpoint import checkpoint
 
 from mpno.numerics import PointwiseLinear, add, gelu, hold
@@ -175,11 +176,22 @@ class Geometry:
             points.float().cpu(), latent.float().cpu(), into, out, None if features is None else features.float().cpu()
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors, with those that the graphs keep for their sums once they were used."""
+        given = [self.points, self.latent, *([] if self.features is None else [self.features])]
+        graphs = sum(3 * g.index.nbytes + 2 * g.offsets.nbytes + 8 * g.sources for g in (self.into, self.out))
+        return graphs + sum(t.nbytes for t in given)
+
     def to(self, device: torch.device | str) -> Geometry:
         features = None if self.features is None else self.features.to(device)
         return Geometry(
             self.points.to(device), self.latent.to(device), self.into.to(device), self.out.to(device), features
         )
+
+
+register_dataclass(Neighbours)
+register_dataclass(Geometry)
 
 
 class _Gather(torch.autograd.Function):

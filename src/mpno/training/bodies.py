@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter
 
 from mpno.datasets.meshes import Bodies, Body, open_bodies, statistics
 from mpno.datasets.normalise import EPS, Normaliser
-from mpno.models.gino import Geometry
+from mpno.models.graph import Geometry
 from mpno.specs import GINOSpec, MpnoError, RunSpec
 from mpno.training.samples import Batches, Samples
 
@@ -67,7 +66,7 @@ class Split:
         if self._last is None or self._last[0] != number:
             pair = self._make(number)
             self._last = number, pair
-            size = sum(leaf.nbytes for leaf in tree_iter(pair) if isinstance(leaf, Tensor))
+            size = pair[0].nbytes + pair[1].nbytes
             if size <= self._room:
                 self._kept[number] = pair
                 self._room -= size
@@ -119,8 +118,7 @@ class Maker:
     """Makes a body of the file a geometry with its target.
 
     Attributes:
-        channels: point features and pressures.
-        latent_channels: of the latent grid.
+        channels: of the points' features, of the pressure, of the latent grid.
     """
 
     def __init__(self, spec: RunSpec, kept: dict[str, Normaliser], device: torch.device) -> None:
@@ -129,8 +127,7 @@ class Maker:
         self._sdf, self._speed = kept["sdf"], kept.get("inlet_speed")
         if self._speed is not None and self._speed.std[0] <= EPS:
             self._speed = None
-        self.channels = FEATURES, 1
-        self.latent_channels = 1 + (self._speed is not None)
+        self.channels = FEATURES, 1, 1 + (self._speed is not None)
 
     def __call__(self, bodies: Bodies, number: int, target: Normaliser) -> Pair:
         body = bodies[number]
@@ -139,7 +136,7 @@ class Maker:
         points = _tensor((body.vertices[taken] - low) / (high - low))
         features = _tensor(body.normals[taken])
         try:
-            geometry = Geometry.of(points, self._latent(body), features, self._radius)
+            geometry = Geometry.of(points, self._latent(body), features, radius=self._radius)
         except MpnoError as error:
             raise MpnoError(f"{bodies.path}: {bodies.split} body {number}: {error}") from None
         pressure = _tensor(target.encode(body.pressure[taken][None, None]))

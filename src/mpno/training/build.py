@@ -8,17 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from mpno.models import make_model
-from mpno.specs import RunSpec
+from mpno.specs import MpnoError, RunSpec
 from mpno.training.losses import relative_h1, relative_l2
 
 
-def build_model(spec: RunSpec, in_channels: int, out_channels: int) -> nn.Module:
+def build_model(spec: RunSpec, in_channels: int, out_channels: int, latent_channels: int = 1) -> nn.Module:
     """The model of `spec`, initialised from its seed alone: arms that share a seed share initial weights.
 
     Where the precision is a schedule, it starts in the first phase.
     """
     torch.manual_seed(spec.seed)
-    return make_model(spec.model, in_channels, out_channels, precision=spec.precision.at(0.0), transform=spec.transform)
+    return make_model(
+        spec.model,
+        in_channels,
+        out_channels,
+        precision=spec.precision.at(0.0),
+        transform=spec.transform,
+        latent_channels=latent_channels,
+    )
 
 
 def build_optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
@@ -41,11 +48,15 @@ def build_scheduler(
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
-def build_loss(spec: RunSpec, periodic: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def build_loss(spec: RunSpec, periodic: bool | None) -> Callable[[Tensor, Tensor], Tensor]:
     """The training loss: relative error of each sample, summed over the batch as in the authors' setup.
 
     Summing rather than averaging matters in half precision: it keeps gradients above the smallest numbers.
+    `periodic` is that of the samples: None where they have no grid, as bodies. Of a body every point counts the same,
+    whatever area belongs to it.
     """
     if spec.training.loss == "h1":
+        if periodic is None:
+            raise MpnoError("training.loss is h1, whose differences need a grid; give l2 for bodies")
         return lambda prediction, target: relative_h1(prediction, target, periodic=periodic).sum()
     return lambda prediction, target: relative_l2(prediction, target).sum()

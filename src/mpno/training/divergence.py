@@ -46,8 +46,8 @@ class _Finding:
     sources: tuple[int, ...]
 
 
-def first_not_finite(model: nn.Module, x: Tensor) -> tuple[str, str]:
-    """Run `model` on `x` once more and trace what is not finite in its output back to the first such operation.
+def first_not_finite(model: nn.Module, x: Any) -> tuple[str, str]:
+    """Run `model` on `x`, a tensor or a geometry, once more and trace what is not finite in its output back to the first such operation.
 
     Returns:
         ``(where, operation)``: the path of the layer and the operation in it, as ``("blocks.1.conv", "fft_c2c in
@@ -59,7 +59,7 @@ def first_not_finite(model: nn.Module, x: Tensor) -> tuple[str, str]:
     if not all(finite.values()):
         broken = "all" if not any(finite.values()) else [name for name, good in finite.items() if not good][-1]
         return f"parameters, after a gradient that was not finite: {broken}", ""
-    if not _finite(x):
+    if not all(_finite(leaf) for leaf in tree_iter(x) if isinstance(leaf, torch.Tensor)):
         return "input", ""
     findings: list[_Finding] = []
     # By the memory written to. Memory that is used again brings a finding of its own before its entry is asked for.

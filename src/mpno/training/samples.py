@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 B = TypeVar("B", covariant=True)
 
 
+@runtime_checkable
 class Batches(Protocol[B]):
     """Samples in a row that are taken in batches: a tensor, or what is indexed like one.
 
@@ -49,7 +50,7 @@ class Samples:
         output: its ``decode`` maps a model's output to those units.
         periodic: whether fields are periodic, which decides the differences of the H1 error at the edge; None where
             there is no grid, and so no H1 error.
-        channels: of input and output, as a model of the run is made for.
+        channels: what a model of the run is made for: of input and output, and of bodies those of the latent grid.
         input: its ``encode`` maps fields in the data's own units to a model's input; None of bodies.
     """
 
@@ -58,7 +59,7 @@ class Samples:
     tests: dict[int | str, tuple[Batches[Any], Batches[Tensor]]]
     output: Normaliser
     periodic: bool | None
-    channels: tuple[int, int]
+    channels: tuple[int, int] | tuple[int, int, int]
     input: Normaliser | None = None
 
 
