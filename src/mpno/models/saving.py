@@ -25,7 +25,7 @@ _KEY = "mpno"
 
 
 class Header(BaseModel):
-    """What a file of weights says of its model: all that :func:`mpno.models.make_model` wants."""
+    """What a file of weights says of its model: all that :func:`mpno.models.make_model` wants, and `more`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,22 +35,25 @@ class Header(BaseModel):
     precision: PrecisionSetting = PrecisionSetting()
     transform: RunTransform = "fft"
     latent_channels: PositiveInt = 1
+    more: dict[str, Any] = {}
 
 
-def save(model: nn.Module, path: Path | str, *, more: Mapping[str, str] | None = None) -> None:
+def save(model: nn.Module, path: Path | str, *, more: Mapping[str, Any] | None = None) -> None:
     """Write the weights of a model of mpno with its spec, channels, precision and transform; whole or not at all.
 
     Args:
         model: one that :func:`mpno.models.make_model` can make, on any device.
         path: the file.
-        more: metadata beside the model's, kept as it is.
+        more: what else the file is to say, ready for JSON; :func:`read_header` gives it back.
 
     Raises:
         MpnoError: the model carries no spec, or the file cannot be written.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {_KEY: _header_of(model).model_dump_json(), **(more or {})}
+    header = _header_of(model).model_copy(update={"more": dict(more or {})})
+    # One text in one order: safetensors keeps several in any order, and equal runs have equal bytes.
+    metadata = {_KEY: json.dumps(header.model_dump(mode="json"), sort_keys=True)}
     try:
         with replacing(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -80,7 +83,7 @@ def load(
         MpnoError: no such file, a file cut short or not written by mpno, weights that are not those of the
             architecture it names, or a device that is not here.
     """
-    header, _ = read_header(path)
+    header = read_header(path)
     place = _place(path)
     try:
         tensors = load_file(place)
@@ -106,8 +109,8 @@ def load(
         raise MpnoError(f"{place}: cannot go to device {device} ({error}); choose cpu") from None
 
 
-def read_header(path: Path | str) -> tuple[Header, dict[str, str]]:
-    """What a file of weights, or that of a run's folder, says of its model, and the rest of its metadata.
+def read_header(path: Path | str) -> Header:
+    """What a file of weights, or that of a run's folder, says of its model.
 
     Raises:
         MpnoError: no such file, cut short, not written by mpno, or a spec that this version does not know.
@@ -118,13 +121,12 @@ def read_header(path: Path | str) -> tuple[Header, dict[str, str]]:
         raise MpnoError(f"{path}: {what if Path(path).is_dir() else 'no such file; give a saved model or a run'}")
     try:
         with safe_open(place, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+            text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
         raise MpnoError(f"{place}: no whole safetensors file ({error}); save it again") from None
-    text = metadata.pop(_KEY, None)
     if text is None:
         raise MpnoError(f"{place}: carries no spec, so it was not written by mpno.save; make the model by make_model")
-    return _read(text, place), metadata
+    return _read(text, place)
 
 
 def _read(text: str, place: Path) -> Header:

@@ -37,8 +37,8 @@ def evaluate_run(
     Returns:
         ``id`` and ``resolution``; ``precision``, ``transform`` and ``evidence`` of the evaluation; relative errors
         ``l2`` and, of fields, ``h1``, averaged over the test samples of the run's spec, None where they are not finite;
-        ``finite``; ``range``, the share of its format's range that a half transform uses here and on grids 2 and 4 times
-        finer (:func:`mpno.training.headroom.predicted_range`); ``advice``, a line where that overflows, else None.
+        ``finite``; ``range``, the share of its format's range that a half transform uses here and on grids 2 and 4
+        times finer (:func:`mpno.training.headroom.predicted_range`); ``advice``, a line where that overflows, or None.
 
     Raises:
         MpnoError: as :func:`load_run`, and where the file has no such tests.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,8 @@ class FinishedRun:
         """
         if self.input is None or self.output is None:
             raise MpnoError(
-                f"{self.run.id}: was trained on bodies of {self.run.data.name}; predict takes fields on a grid, so call "
-                "its model on a geometry"
+                f"{self.run.id}: was trained on bodies of {self.run.data.name}; predict takes fields on a grid, so "
+                "call its model on a geometry"
             )
         with torch.no_grad():
             encoded = self.input.encode(values.to(self.device, torch.float32))
@@ -85,10 +84,10 @@ def load_run(
     Raises:
         MpnoError: as :func:`mpno.models.load`, and where precision or transform are not for the model.
     """
-    header, more = read_header(run)
-    if "run" not in more:
+    header = read_header(run)
+    if "run" not in header.more:
         raise MpnoError(f"{run}: holds a model without its run; give the folder of a run, or use mpno.load")
-    trained = build_spec(json.loads(more["run"]), where=str(run))
+    trained = build_spec(header.more["run"], where=str(run))
     asked: dict[str, Any] = {"precision": precision, "transform": transform}
     changes = {key: value for key, value in asked.items() if value is not None}
     spec = build_spec({**trained.model_dump(), **changes}, where=f"{run}, in another setting") if changes else trained
@@ -98,7 +97,7 @@ def load_run(
         precision=spec.precision.at(1.0),
         transform=spec.transform if header.model.name != "unet" else None,
     )
-    scaling = json.loads(more.get("scaling", "{}"))
+    scaling = header.more.get("scaling", {})
     normalisers = [Normaliser(**_tuples(scaling[key])) if key in scaling else None for key in ("input", "output")]
     return FinishedRun(trained, spec, model, normalisers[0], normalisers[1], scaling.get("periodic"))
 

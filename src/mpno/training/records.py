@@ -80,16 +80,15 @@ def write_record(
     }
     write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
     write_text(out / "history.csv", _csv(outcome.history, spec))
-    save(outcome.model, out / "model.safetensors", more={"run": spec.canonical(), **_scaling(samples)})
+    save(outcome.model, out / "model.safetensors", more={"run": spec.model_dump(mode="json"), **_scaling(samples)})
     write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
 
 
-def _scaling(samples: Samples) -> dict[str, str]:
+def _scaling(samples: Samples) -> dict[str, Any]:
     if samples.input is None:
         return {}
-    values = {"input": asdict(samples.input), "output": asdict(samples.output), "periodic": samples.periodic}
-    return {"scaling": json.dumps(values)}
+    return {"scaling": {"input": asdict(samples.input), "output": asdict(samples.output), "periodic": samples.periodic}}
 
 
 def versions() -> dict[str, str]:
