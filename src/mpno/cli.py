@@ -168,6 +168,8 @@ def describe(
         from mpno.models.saving import read_header
 
         header = read_header(run)
+        if "run" not in header.more:
+            raise MpnoError(f"{run}: holds a model without its run; name the folder of a run, or give --spec")
         wanted, channels = build_spec(header.more["run"], where=str(run)), (header.in_channels, header.out_channels)
     else:
         wanted = _run("describe", spec, item, scale, by_hand, set_)

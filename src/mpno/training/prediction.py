@@ -136,7 +136,7 @@ def _check(given: Fields, finished: FinishedRun) -> None:
 
 def _finite(given: Fields, start: int, stop: int) -> np.ndarray:
     with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(given.read(start, stop), dtype=np.float32)
+        values = np.array(given.read(start, stop), dtype=np.float32, order="C")  # a copy: torch wants to write
     bad = ~np.isfinite(values).reshape(len(values), -1).all(1)
     if bad.any():
         raise MpnoError(
