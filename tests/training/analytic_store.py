@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mpno.datasets import write_store
 
-ATTRS = dict.fromkeys(("title", "units_x", "units_y", "licence", "citation", "origin"), "toy")
-ATTRS |= {"name": "toy", "source": "import", "seed": None, "periodic": True}
+ATTRS: dict[str, Any] = {
+    **dict.fromkeys(("title", "units_x", "units_y", "licence", "citation", "origin"), "toy"),
+    **{"name": "toy", "source": "import", "seed": None, "periodic": True},
+}
 WAVES = [(k, m) for k in range(-2, 3) for m in range(3)]
 UNIT = 100.0
 """Outputs are in other units than inputs."""

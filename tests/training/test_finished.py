@@ -218,7 +218,7 @@ def test_names_that_do_not_fit_are_one_line(run: Path, tmp_path: Path) -> None:
         ("out.h5", {"transform": "sht"}, "transform is sht"),
     ):
         with pytest.raises(MpnoError, match=message):
-            predict_run(run, file, tmp_path / out, progress=False, **more)
+            predict_run(run, file, tmp_path / out, progress=False, **more)  # pyright: ignore[reportArgumentType]
     with pytest.raises(MpnoError, match=r"nowhere\.h5: no such file"):
         predict_run(run, tmp_path / "nowhere.h5", tmp_path / "out.h5", progress=False)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -51,8 +52,12 @@ class FinishedRun:
         """The evidence class of what it computes here."""
         return evidence_of(self.setting, self.spec.transform, self.device)
 
-    def predict(self, values: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
+    def predict(
+        self, values: Float[Tensor, "b i *grid"] | Float[np.ndarray, "b i *grid"]
+    ) -> Float[Tensor, "b o *grid"]:
         """Outputs for inputs, both in the data's own units: normalised as in training, decoded, on the CPU in fp32.
+
+        The whole batch is computed at once; :func:`mpno.training.predict_run` takes files of any length.
 
         Raises:
             MpnoError: the run is one on bodies, or the shape is not what the model takes.
@@ -63,7 +68,7 @@ class FinishedRun:
                 "call its model on a geometry"
             )
         with torch.no_grad():
-            encoded = self.input.encode(values.to(self.device, torch.float32))
+            encoded = self.input.encode(torch.as_tensor(values).to(self.device, torch.float32))
             return torch.as_tensor(self.output.decode(self.model(encoded))).cpu()
 
 
