@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpno.models import FNO
+    from mpno.measurement import describe
+    from mpno.models import FNO, load, make_model, save
     from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
+    from mpno.training import evaluate_run, load_run, predict_run, train_run
 
 __version__ = "0.1.0"
 
@@ -25,9 +27,17 @@ _HOMES = {
     "RunSpec": "mpno.specs",
     "SpectralConv": "mpno.spectral",
     "SphericalConv": "mpno.spectral",
+    "describe": "mpno.measurement",
+    "evaluate_run": "mpno.training",
+    "load": "mpno.models",
+    "load_run": "mpno.training",
+    "make_model": "mpno.models",
+    "predict_run": "mpno.training",
     "round_to": "mpno.numerics",
+    "save": "mpno.models",
     "set_precision": "mpno.numerics",
     "trace_dtypes": "mpno.numerics",
+    "train_run": "mpno.training",
 }
 
 __all__ = [
@@ -40,9 +50,17 @@ __all__ = [
     "SpectralConv",
     "SphericalConv",
     "__version__",
+    "describe",
+    "evaluate_run",
+    "load",
+    "load_run",
+    "make_model",
+    "predict_run",
     "round_to",
+    "save",
     "set_precision",
     "trace_dtypes",
+    "train_run",
 ]
 
 

@@ -13,6 +13,7 @@ import typer
 from mpno import cli_data
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
+from mpno.specs.names import MODELS
 
 app = typer.Typer(
     help="Mixed-precision neural operators: the steps of the reproduction, one by one.",
@@ -37,6 +38,11 @@ PAPER = """\
 Spec = Annotated[str | None, typer.Option("--spec", help="A spec as JSON, or the path of a JSON file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The data file; made where it is missing and not named.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A change, as in optimizer.lr=2e-3; may be repeated.")]
+Dataset = Annotated[str | None, typer.Option(help="A set of the paper, or the name of an imported one.")]
+Model = Annotated[str | None, typer.Option(help=f"{', '.join(MODELS)}; else that of the recipe.")]
+Precision = Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")]
+Transform = Annotated[str | None, typer.Option(help="fft or matmul; of spherical models sht or matmul.")]
+Recipe = Annotated[str | None, typer.Option("--item", help="Whose recipe to take, in place of the data set's.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="smoke, desk, gpu or paper.")]
 
 
@@ -69,29 +75,29 @@ def train(
     spec: Spec = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="A set of the paper, or the name of an imported one.")] = None,
-    precision: Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")] = None,
-    transform: Annotated[str | None, typer.Option(help="fft or matmul.")] = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    precision: Precision = None,
+    transform: Transform = None,
     seed: Annotated[str | None, typer.Option(help="A number; fixes weights and data order.")] = None,
     set_: Sets = None,
-    item: Annotated[str, typer.Option(help="Whose recipe to take.")] = "darcy-settings",
+    item: Recipe = None,
     scale: ScaleName = "desk",
+    tensorboard: Annotated[Path | None, typer.Option(help="A folder for TensorBoard, beside history.csv.")] = None,
 ) -> None:
-    """Train one run: from --spec, or by hand from an item's recipe."""
-    by_hand = {"data.name": dataset, "precision": precision, "transform": transform, "seed": seed}
-    given = {key: value for key, value in by_hand.items() if value is not None}
-    if spec and (given or set_):
-        raise MpnoError(
-            "train: --spec is the whole run; leave out --set, --dataset, --precision, --transform and --seed"
-        )
-    run = build_spec(_specs(spec)[0], where="--spec") if spec else _hand_spec(item, scale, given, set_ or [])
+    """Train one run: from --spec, or by hand from the recipe of a data set and a model."""
+    by_hand = {
+        "data.name": dataset, "model.name": model, "precision": precision, "transform": transform, "seed": seed,
+    }  # fmt: skip
+    run = _run("train", spec, item, scale, by_hand, set_)
     folder = out or Path("results", run.scale, "by-hand", run.id)
     print(cli_data.describe(run.data, run.axes))
     data = data or _default_data(run)
 
     from mpno.training import train_run
 
-    metrics = train_run(run, data=data, out=folder, provenance=_provenance("train", set_ or []))
+    about = _provenance("train", set_ or [])
+    metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard)
     print(f"{metrics['status']}: {folder}")
     for grid, errors in (metrics.get("metrics") or {}).items():
         shown_grid = shown(parse_resolution(grid), run.axes, name=run.data.name)
@@ -103,8 +109,10 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     resolution: Annotated[str, typer.Option(help="Grid points along each axis, as in 32 or 60x100.")],
     data: Data = None,
+    precision: Precision = None,
+    transform: Transform = None,
 ) -> None:
-    """Test a trained run at a resolution, its own or a higher one."""
+    """Test a trained run at a resolution, its own or a higher one, in its own setting or another."""
     path = run / "spec.json"
     if not path.is_file():
         raise MpnoError(f"{run}: holds no spec.json; name the folder of a run, as in results/desk/runs/NAME")
@@ -116,7 +124,60 @@ def evaluate(
         grid = parse_resolution(resolution)
     except ValueError as error:
         raise MpnoError(f"--resolution {resolution}: {error}") from None
-    print(json.dumps(evaluate_run(run, data=data or _default_data(spec), resolution=grid)))
+    setting: dict[str, Any] = {"precision": precision, "transform": transform}
+    found = evaluate_run(run, data=data or _default_data(spec), resolution=grid, **setting)
+    print(json.dumps(found))
+    if found.get("advice"):
+        print("mpno:", found["advice"], file=sys.stderr)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run on fields.")],
+    file: Annotated[Path, typer.Argument(metavar="IN", help="The inputs: h5, npy, npz, pt or mat, on any grid.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The HDF5 file to write.")],
+    input_: Annotated[str | None, typer.Option("--input", help="The array of IN, where it holds several.")] = None,
+    layout: Annotated[str | None, typer.Option(help='The axes, as in "n y x c"; else samples, channels, grid.')] = None,
+    precision: Precision = None,
+    transform: Transform = None,
+) -> None:
+    """Apply a trained run to inputs of your own; the outputs are in the data's own units."""
+    from mpno.training import predict_run
+
+    setting: dict[str, Any] = {"precision": precision, "transform": transform}
+    used = predict_run(run, file, out, key=input_, layout=layout, **setting)
+    print(f"{out}: y by {used.run.id} in {used.setting.label}, {used.spec.transform} ({used.evidence})")
+
+
+@app.command()
+def describe(
+    run: Annotated[Path | None, typer.Argument(help="The folder of a run; without one, what train would take.")] = None,
+    spec: Spec = None,
+    dataset: Dataset = None,
+    model: Model = None,
+    transform: Transform = None,
+    set_: Sets = None,
+    item: Recipe = None,
+    scale: ScaleName = "desk",
+) -> None:
+    """Say how large a model is and what memory a training step takes in each precision setting."""
+    by_hand = {"data.name": dataset, "model.name": model, "transform": transform}
+    if run and (spec or set_ or item or any(by_hand.values())):
+        raise MpnoError("describe: RUN is the whole run; leave out the options")
+    if run:
+        from mpno.models.saving import read_header
+
+        header = read_header(run)
+        if "run" not in header.more:
+            raise MpnoError(f"{run}: holds a model without its run; name the folder of a run, or give --spec")
+        wanted, channels = build_spec(header.more["run"], where=str(run)), (header.in_channels, header.out_channels)
+    else:
+        wanted = _run("describe", spec, item, scale, by_hand, set_)
+        channels = cli_data.channels(wanted.data)
+
+    from mpno.measurement import describe as described
+
+    print(described(wanted, *channels))
 
 
 @app.command()
@@ -217,7 +278,20 @@ def _specs(text: str) -> list[dict[str, Any]]:
     return load_specs(text)
 
 
-def _hand_spec(item: str, scale: str, given: dict[str, Any], changes: list[str]) -> RunSpec:
+def _run(
+    command: str, spec: str | None, item: str | None, scale: str, by_hand: dict[str, str | None], set_: list[str] | None
+) -> RunSpec:
+    """The run of --spec, or else of what the user has said by hand."""
+    given = {key: value for key, value in by_hand.items() if value is not None}
+    if spec is None:
+        return _hand_spec(item, scale, given, set_ or [])
+    if given or set_:
+        options = ", ".join(f"--{key.removesuffix('.name').replace('data', 'dataset')}" for key in by_hand)
+        raise MpnoError(f"{command}: --spec is the whole run; leave out --set, {options}")
+    return build_spec(_specs(spec)[0], where="--spec")
+
+
+def _hand_spec(item: str | None, scale: str, given: dict[str, Any], changes: list[str]) -> RunSpec:
     from mpno.plan import hand_spec, load_experiments
 
     experiments = load_experiments(Path("workflow/experiments"))

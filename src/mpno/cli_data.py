@@ -128,6 +128,16 @@ def describe(spec: DataSpec, axes: int) -> str:
     return f"data: {spec.name} ({spec.source}), {spec.n_train} training samples at {grid}, {spec.n_test} test samples"
 
 
+def channels(spec: DataSpec) -> tuple[int, int]:
+    """Channels of inputs and outputs: those of a set of the paper, of an imported one what its file has."""
+    if spec.name in SETS:
+        return SETS[spec.name].channels
+    from mpno.datasets import open_split
+
+    with open_split(spec.file(Path("results")), "train", spec.resolution) as train:
+        return train.x.shape[1], train.y.shape[1]
+
+
 def _asked(name: str, source: str, changes: list[str], cache: Path) -> DataSpec:
     """The spec of a set made by hand: its own sizes but for the changes, and the source settled."""
     from mpno.datasets.catalogue import Stock

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import mpno
 from mpno import cli
+from mpno.models import make_model
 from mpno.specs import RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,11 +39,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         seen.append(("make", (spec, out), more))
         out.write_bytes(b"data")
 
+    finished = types.SimpleNamespace(run=RunSpec(), spec=RunSpec(), setting=RunSpec().precision, evidence="native")
     errors = {"16": {"l2": 0.1, "h1": 0.2}}
     rooms = {
         "mpno.training": {
             "train_run": record("train_run", {"status": "finished", "metrics": errors}),
-            "evaluate_run": record("evaluate_run", {"l2": 0.5}),
+            "evaluate_run": record("evaluate_run", {"l2": 0.5, "advice": "choose another"}),
+            "predict_run": record("predict_run", finished),
         },
         "mpno.measurement": {"measure_arms": record("measure_arms", {})},
         "mpno.datasets": {"make": make},
@@ -84,6 +88,13 @@ def run(*arguments: str) -> int:
         (["evaluate", "nowhere", "--resolution", "6x"], ["nowhere"]),
         (["evaluate", "nowhere", "--resolution", "32"], ["nowhere", "spec.json"]),
         (["evaluate", "nowhere"], ["--resolution"]),
+        (["train", "--model", "tfn"], ["model.name", "'tfn'", "did you mean tfno"]),
+        (["train", "--model", "gino"], ["model gino takes bodies", "choose car or ahmed"]),
+        (["train", "--model", "fno", "--dataset", "car"], ["car holds bodies", "choose model gino"]),
+        (["train", "--spec", "{}", "--model", "fno"], ["--spec is the whole run", "--model"]),
+        (["predict", "nowhere", "in.h5", "out.h5"], ["nowhere", "no such file"]),
+        (["describe", "nowhere"], ["nowhere", "no such file"]),
+        (["describe", "nowhere", "--model", "fno"], ["RUN is the whole run"]),
         (["notebook", "x.ipynb", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "no such notebook"]),
         (["notebook", "x.ipynb", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy", "data files"]),
         (["notebook", "x.ipynb", "a.h5", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy"]),
@@ -133,11 +144,45 @@ def test_measure_takes_a_list(calls: list, tmp_path: Path) -> None:
     assert calls[0][1] == (specs,)
 
 
-def test_evaluate_prints_json(calls: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_json_and_advice_apart(calls: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "spec.json").write_text(RunSpec().canonical())
-    assert run("evaluate", str(tmp_path), "--resolution", "32", "--data", "d.h5") == 0
-    assert json.loads(capsys.readouterr().out) == {"l2": 0.5}
-    assert calls[0][2] == {"data": Path("d.h5"), "resolution": 32}
+    setting = ["--precision", "mixed", "--transform", "matmul"]
+    assert run("evaluate", str(tmp_path), "--resolution", "32", "--data", "d.h5", *setting) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["l2"] == 0.5 and err == "mpno: choose another\n"
+    assert calls[0][2] == {"data": Path("d.h5"), "resolution": 32, "precision": "mixed", "transform": "matmul"}
+
+
+def test_predict_takes_files_and_says_what_it_wrote(calls: list, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", "r", "in.h5", "out.h5", "--input", "a", "--precision", "mixed", "--layout", "n y x c") == 0
+    name, args, more = calls[0]
+    assert (name, args) == ("predict_run", (Path("r"), Path("in.h5"), Path("out.h5")))
+    assert more == {"key": "a", "layout": "n y x c", "precision": "mixed", "transform": None}
+    assert capsys.readouterr().out.startswith(f"out.h5: y by {RunSpec().id} in full, fft (native)")
+
+
+def test_train_names_its_model_and_says_whose_recipe_it_took(
+    at_root: None, calls: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--seed", "0", "--data", "d.h5", "--out", str(tmp_path), "--tensorboard", str(tmp_path / "board")]
+    assert run("train", "--dataset", "darcy", "--model", "tfno", "--precision", "mixed", *more) == 0
+    (_, (spec,), told) = calls[0]
+    assert (spec.data.name, spec.model.name, spec.precision.label) == ("darcy", "tfno", "mixed")
+    assert told["tensorboard"] == tmp_path / "board"
+    assert capsys.readouterr().out.startswith("recipe: ")
+
+
+def test_describe_takes_what_train_takes_or_a_run(
+    at_root: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--set", "model={name: fno, modes: [4, 4], width: 4, layers: 1}", "--scale", "smoke"]
+    assert run("describe", *small) == 0
+    by_hand = capsys.readouterr().out.split("\n", 1)[1]
+    spec = RunSpec.model_validate({"model": {"modes": (4, 4), "width": 4, "layers": 1}})
+    mpno.save(make_model(spec.model, 1, 1), tmp_path / "model.safetensors", more={"run": spec.model_dump(mode="json")})
+    assert run("describe", str(tmp_path)) == 0
+    assert capsys.readouterr().out == by_hand
+    assert "parameters, 1 to 1 channels" in by_hand and by_hand.count("\n") == 3 + 1 + 5
 
 
 def test_plan_says_what_a_scale_costs(at_root: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,7 @@ class Settable(nn.Module):
         super().__init__()
         self.factor = nn.Parameter(torch.ones(1))
         self.precision = precision
+        self.spec, self.in_channels, self.out_channels = FNOSpec(), 1, 1
         self.steps: list[str] = []
 
     def set_precision(self, setting: PrecisionSetting) -> None:
@@ -125,12 +126,12 @@ def test_the_schedule_switches_between_epochs_and_history_says_so(
 ) -> None:
     made: list[Settable] = []
 
-    def build(spec: RunSpec, *_: int) -> nn.Module:
-        made.append(Settable(spec.precision.at(0.0)))
+    def make(precision: PrecisionSetting) -> nn.Module:
+        made.append(Settable(precision))
         return made[-1]
 
-    monkeypatch.setattr("mpno.training.loop.build_model", build)
-    monkeypatch.setattr("mpno.training.evaluation.build_model", build)
+    monkeypatch.setattr("mpno.training.loop.build_model", lambda spec, *_: make(spec.precision.at(0.0)))
+    monkeypatch.setattr("mpno.models.saving.make_model", lambda *_, precision, **__: make(precision))
     _, rows = run_with(data, tmp_path / "run", "schedule", epochs=8)
     middle = "mixed FHH, stabiliser none"
     assert [row["precision"] for row in rows] == ["mixed"] * 2 + [middle] * 4 + ["full"] * 2

@@ -2,5 +2,6 @@
 
 from mpno.models.build import make_model
 from mpno.models.fno import FNO
+from mpno.models.saving import load, save
 
-__all__ = ["FNO", "make_model"]
+__all__ = ["FNO", "load", "make_model", "save"]

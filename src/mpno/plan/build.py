@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
 from mpno.plan.digest import room_digest
 from mpno.plan.experiment import Arm, Compare, Experiment, load_experiments
-from mpno.plan.files import parse_setting
 from mpno.plan.source import Look, check_import, settle
-from mpno.specs import SCALES, DataSpec, MpnoError, PrecisionSetting, RunSpec, allowed, build_spec, set_dotted
-from mpno.specs.names import Scale
+from mpno.specs import DataSpec, MpnoError, PrecisionSetting, RunSpec, allowed, build_spec, set_dotted
 from mpno.specs.sets import SETS
 
 GLANCE = (8, 4)
@@ -243,40 +241,6 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
     )
 
 
-def hand_spec(
-    experiments: Mapping[str, Experiment],
-    item: str,
-    scale: str,
-    given: Mapping[str, Any],
-    changes: Sequence[str],
-    *,
-    look: Look | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> RunSpec:
-    """The run of an item's recipe at a scale, with some fields `given` and ``key=value`` `changes` on top.
-
-    `look` opens the stock of data on this machine; `say` is told which source was taken and why, where that was open.
-
-    Raises:
-        MpnoError: the item or scale is unknown, or the spec that results is wrong.
-    """
-    if item not in experiments:
-        raise MpnoError(f"item {item!r}; {allowed(item, experiments)}")
-    if scale not in SCALES:
-        raise MpnoError(f"scale {scale!r}; {allowed(scale, SCALES)}")
-    owner = experiments[experiments[item].arms_of or item]
-    values: dict[str, Any] = {**owner.base, "scale": scale}
-    said = {**given, **dict(map(parse_setting, changes))}
-    for key, value in {**owner.scales[cast(Scale, scale)].set, **said}.items():
-        values = set_dotted(_open_precision(values, key), key, value)
-    values, why = settle(values, said, look, home=_home(owner))
-    spec = build_spec(values, where=f"a run of {item} at scale {scale}")
-    check_import(spec.data, look)
-    if why:
-        say(why)
-    return spec
-
-
 def recipe(spec: RunSpec) -> str:
     """How a run is trained, in a few words."""
     names = {"adam": "Adam", "adamw": "AdamW"}
@@ -308,7 +272,7 @@ def _shown(experiment: Experiment, arms: tuple[PlannedArm, ...], folder: Path) -
     return shown
 
 
-def _home(experiment: Experiment) -> str:
+def home_of(experiment: Experiment) -> str:
     """The data set of the experiment file."""
     return (experiment.base.get("data") or {}).get("name", "darcy")
 
@@ -328,7 +292,7 @@ def _arms(
         values, why = settle(values, (), look, home=home)
         build_spec(values, where=f"{where}, arm {arm.name}, scale {config.scale}")
         for key, value in config.settings.items():
-            values = set_dotted(_open_precision(values, key), key, value)
+            values = set_dotted(open_precision(values, key), key, value)
         values, changed = settle(values, config.settings, look, home=home)
         spec = build_spec(values, where=f"config.yaml, set {' '.join(config.changes)} (arm {arm.name})")
         check_import(spec.data, look)
@@ -347,7 +311,7 @@ def _arms(
     return tuple(planned)
 
 
-def _open_precision(values: dict[str, Any], key: str) -> dict[str, Any]:
+def open_precision(values: dict[str, Any], key: str) -> dict[str, Any]:
     """Spell out ``precision: mixed`` where one of its parts is to be set."""
     short = values.get("precision")
     if not key.startswith("precision.") or not isinstance(short, str):

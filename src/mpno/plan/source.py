@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mpno.specs import DataSpec, MpnoError, allowed
 from mpno.specs.grid import grid_of
+from mpno.specs.models import ARCHITECTURES
 from mpno.specs.names import DATASETS
 from mpno.specs.public import Pairs, lacking, lacking_import, ships
 from mpno.specs.sets import SETS
@@ -127,9 +128,13 @@ def _with_import(
         "n_test": min((pairs["test", test] or 1 for test in asked if ("test", test) in pairs), default=1),
     }
     out = {**values, "data": {**found, **data}}
-    if not {"model", "model.modes"} & set(said):
+    model = values.get("model") or {}
+    fields = getattr(ARCHITECTURES.get(model.get("name", "fno")), "model_fields", ())
+    if not {"model", "model.modes"} & set(said) and "modes" in fields:
         smallest = [min(side) for side in zip(*(grid_of(r, axes) for r in (resolution, *tests)), strict=True)]
-        out["model"] = {**values.get("model", {}), "modes": fitted_modes(smallest)}
+        if model.get("name") == "sfno":  # of the sphere's 2n longitudes, orders up to n are resolved
+            smallest[-1] //= 2
+        out["model"] = {**model, "modes": fitted_modes(smallest)}
     if not {"training", "training.normalise_output"} & set(said):
         # Any units may come: the model learns the standardised target, errors stay in the data's units.
         out["training"] = {**values.get("training", {}), "normalise_output": True}

@@ -22,6 +22,7 @@ class SetFacts:
         licence, published: of the public files; None where there are none.
         periodic: whether the fields are so along every axis of the grid.
         bodies: whether samples are surface meshes rather than fields on a grid.
+        channels: of input and output; of bodies, features and values of a surface point.
     """
 
     title: str
@@ -30,6 +31,7 @@ class SetFacts:
     published: str | None = None
     periodic: bool = False
     bodies: bool = False
+    channels: tuple[int, int] = (1, 1)
 
 
 def _sizes(resolution: int, tests: tuple[int, ...], n_train: int, n_test: int) -> Mapping[str, Any]:
@@ -43,9 +45,11 @@ SETS: dict[str, SetFacts] = {
     "navier-stokes": SetFacts(
         "Navier-Stokes vorticity", _sizes(64, (64, 128), 200, 20), "CC-BY-4.0", "Zenodo 12825163", periodic=True
     ),
-    "shallow-water": SetFacts("Spherical shallow water", _sizes(32, (32, 64), 120, 20)),
-    "car": SetFacts("Shape-Net Car", _sizes(32, (32,), 100, 20), "CC-BY-4.0", "Zenodo 13936501", bodies=True),
-    "ahmed": SetFacts("Ahmed bodies", _sizes(32, (32,), 100, 20), bodies=True),
+    "shallow-water": SetFacts("Spherical shallow water", _sizes(32, (32, 64), 120, 20), channels=(3, 3)),
+    "car": SetFacts(
+        "Shape-Net Car", _sizes(32, (32,), 100, 20), "CC-BY-4.0", "Zenodo 13936501", bodies=True, channels=(3, 1)
+    ),
+    "ahmed": SetFacts("Ahmed bodies", _sizes(32, (32,), 100, 20), bodies=True, channels=(3, 1)),
 }
 assert set(SETS) == set(get_args(Dataset))
 BODIES = tuple(name for name, facts in SETS.items() if facts.bodies)

@@ -63,17 +63,39 @@ def load_fields(spec: RunSpec, path: Path, device: torch.device, bound: int) -> 
     fit = fit_stored(path, "x", data.resolution, data.n_train)
     output = fit_stored(path, "y", data.resolution, data.n_train) if spec.training.normalise_output else plain
 
-    def placed(stored: Stored, normaliser: Normaliser) -> Tensor | StoredTensor:
-        lazy = StoredTensor(stored, normaliser, device)
-        return lazy if stored.nbytes > bound else lazy[:]
-
-    tests: dict[int | str, tuple[Batches[Tensor], Batches[Tensor]]] = {}
-    for resolution in data.test_resolutions:
-        test = lazy_split(path, "test", resolution, data.n_tests(resolution))
-        tests[resolution] = (placed(test.x, fit), placed(test.y, plain))
+    tests = _load_tests(spec, path, device, bound, fit)
     periodic = bool(read_attrs(path).get("periodic", False))
     channels = train.x.shape[1], train.y.shape[1]
-    return Samples(placed(train.x, fit), placed(train.y, output), tests, output, periodic, channels)
+    x, y = _placed(train.x, fit, device, bound), _placed(train.y, output, device, bound)
+    return Samples(x, y, tests, output, periodic, channels, fit)
+
+
+def load_tests(
+    spec: RunSpec, path: Path, device: torch.device, input: Normaliser, output: Normaliser, periodic: bool
+) -> Samples:
+    """The test samples of a run that is finished, whose normalisers are known; the file needs no others.
+
+    Nothing is trained on them: x and y are the first test's.
+    """
+    tests = _load_tests(spec, path, device, memory(device) // SHARE, input)
+    x, y = next(iter(tests.values()))
+    return Samples(x, y, tests, output, periodic, (len(input.mean), len(output.mean)), input)
+
+
+def _load_tests(
+    spec: RunSpec, path: Path, device: torch.device, bound: int, input: Normaliser
+) -> dict[int | str, tuple[Batches[Tensor], Batches[Tensor]]]:
+    tests: dict[int | str, tuple[Batches[Tensor], Batches[Tensor]]] = {}
+    for resolution in spec.data.test_resolutions:
+        test = lazy_split(path, "test", resolution, spec.data.n_tests(resolution))
+        plain = Normaliser.identity(test.y.shape[1])
+        tests[resolution] = (_placed(test.x, input, device, bound), _placed(test.y, plain, device, bound))
+    return tests
+
+
+def _placed(stored: Stored, normaliser: Normaliser, device: torch.device, bound: int) -> Tensor | StoredTensor:
+    lazy = StoredTensor(stored, normaliser, device)
+    return lazy if stored.nbytes > bound else lazy[:]
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -1,54 +1,76 @@
-"""A finished run on another resolution."""
+"""A finished run on another resolution, and in another setting."""
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from mpno.numerics import set_precision
-from mpno.specs import MpnoError, RunSpec, build_spec
-from mpno.training.build import build_model
-from mpno.training.data import load_samples
+from mpno.numerics import RangeMonitor
+from mpno.specs import PrecisionSetting, RunSpec
+from mpno.specs.names import RunTransform
+from mpno.training.data import load_samples, load_tests
 from mpno.training.errors import evaluate
+from mpno.training.finished import FinishedRun, load_run
+from mpno.training.headroom import advice, predicted_range
+from mpno.training.samples import Samples
 
 
-def load_run(run: Path) -> tuple[RunSpec, dict[str, torch.Tensor]]:
-    """Read the spec and the weights of a run's folder, on the CPU.
-
-    Raises:
-        MpnoError: the folder has no weights, or they carry no spec.
-    """
-    weights = run / "model.safetensors"
-    if not weights.is_file():
-        raise MpnoError(
-            f"{run}: no model.safetensors there; give the folder of a finished run, as results/desk/runs/ID"
-        )
-    with safe_open(weights, framework="pt") as file:
-        text = (file.metadata() or {}).get("spec")
-    if text is None:
-        raise MpnoError(f"{weights}: carries no spec, so it was not written by mpno; train it again")
-    return build_spec(json.loads(text), where=str(weights)), load_file(weights)
-
-
-def evaluate_run(run: Path, *, data: Path, resolution: int | str) -> dict[str, Any]:
+def evaluate_run(
+    run: Path | str,
+    *,
+    data: Path,
+    resolution: int | str,
+    precision: PrecisionSetting | str | None = None,
+    transform: RunTransform | None = None,
+) -> dict[str, Any]:
     """Test errors of a finished run at `resolution`, which may be finer than the training grid (zero-shot).
 
+    Args:
+        run: its folder.
+        data: a file with the test samples; of fields it needs no others.
+        resolution: of the test.
+        precision, transform: other ones than it was trained in.
+
     Returns:
-        ``{"id", "resolution", "l2", "h1"}``, relative errors averaged over the test samples of the run's spec; no h1 of
-        bodies.
+        ``id`` and ``resolution``; ``precision``, ``transform`` and ``evidence`` of the evaluation; relative errors
+        ``l2`` and, of fields, ``h1``, averaged over the test samples of the run's spec, None where they are not finite;
+        ``finite``; ``range``, the share of its format's range that a half transform uses here and on grids 2 and 4
+        times finer (:func:`mpno.training.headroom.predicted_range`); ``advice``, a line where that overflows, or None.
+
+    Raises:
+        MpnoError: as :func:`load_run`, and where the file has no such tests.
     """
-    spec, weights = load_run(run)
-    torch.set_num_threads(spec.threads)
-    wanted = spec.model_copy(update={"data": spec.data.model_copy(update={"test_resolutions": (resolution,)})})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    samples = load_samples(wanted, data, device)
-    model = build_model(spec, *samples.channels).to(device)
-    model.load_state_dict(weights)
-    if spec.precision.setting == "schedule":
-        set_precision(model, spec.precision.at(1.0))
-    return {"id": spec.id, "resolution": resolution, **evaluate(model, samples)[str(resolution)]}
+    finished = load_run(run, precision=precision, transform=transform)
+    torch.set_num_threads(finished.run.threads)
+    samples = _tests(finished, data, resolution)
+    with RangeMonitor(finished.model) as monitor:
+        errors = evaluate(finished.model, samples)[str(resolution)]
+    finite = all(map(math.isfinite, errors.values()))
+    share = predicted_range(finished.model, monitor)
+    return {
+        "id": finished.run.id,
+        "resolution": resolution,
+        "precision": finished.setting.label,
+        "transform": finished.spec.transform,
+        "evidence": finished.evidence,
+        **{name: value if math.isfinite(value) else None for name, value in errors.items()},
+        "finite": finite,
+        "range": share and {key: _for_json(value) for key, value in share.items()},
+        "advice": advice(finished.model, finished.setting, samples, finite=finite, range=share),
+    }
+
+
+def _tests(finished: FinishedRun, data: Path, resolution: int | str) -> Samples:
+    run, tests = finished.run, {"test_resolutions": (resolution,)}
+    wanted: RunSpec = run.model_copy(update={"data": run.data.model_copy(update=tests)})
+    if finished.input is None or finished.output is None:
+        return load_samples(wanted, data, finished.device)
+    return load_tests(wanted, data, finished.device, finished.input, finished.output, bool(finished.periodic))
+
+
+def _for_json(value: Any) -> Any:
+    """JSON has no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

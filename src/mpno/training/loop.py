@@ -22,10 +22,17 @@ from mpno.training.errors import BATCH, baseline, evaluate
 from mpno.training.records import Outcome, Row, write_record
 from mpno.training.samples import Samples
 from mpno.training.techniques import PATIENCE, Updater
+from mpno.training.tensorboard import epoch_writer
 
 
 def train_run(
-    spec: RunSpec, *, data: Path, out: Path, progress: bool | None = None, provenance: dict[str, Any] | None = None
+    spec: RunSpec,
+    *,
+    data: Path,
+    out: Path,
+    progress: bool | None = None,
+    provenance: dict[str, Any] | None = None,
+    tensorboard: Path | None = None,
 ) -> dict[str, Any]:
     """Train `spec` and write ``spec.json``, ``history.csv``, ``model.safetensors`` and ``metrics.json`` to `out`.
 
@@ -38,29 +45,35 @@ def train_run(
         out: the folder of the run; each file is whole or absent, the record comes last.
         progress: whether to draw a bar; by default on a terminal only, with a line per epoch elsewhere.
         provenance: what the caller knows of the code (source digest, changed keys), copied into the record.
+        tensorboard: a folder for the history as TensorBoard shows it, beside ``history.csv``.
 
     Returns:
         The record, as in ``metrics.json``.
 
     Raises:
-        MpnoError: the data file is missing, broken or too small.
+        MpnoError: the data file is missing, broken or too small, or `tensorboard` is asked for and not installed.
     """
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = load_samples(spec, data, device)
-    outcome = fit(spec, samples, progress=progress)
+    with epoch_writer(tensorboard) as write:
+        outcome = fit(spec, samples, progress=progress, each_epoch=write)
     outcome.baseline = baseline(samples)
     seconds = time.perf_counter() - started
-    return write_record(spec, outcome, data=data, out=out, device=device, seconds=seconds, provenance=provenance or {})
+    about = {"data": data, "out": out, "device": device, "seconds": seconds, "provenance": provenance or {}}
+    return write_record(spec, outcome, samples=samples, **about)
 
 
-def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Outcome:
+def fit(
+    spec: RunSpec, samples: Samples, *, progress: bool | None = None, each_epoch: Callable[[Row], None] | None = None
+) -> Outcome:
     """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired.
 
     A precision schedule switches between epochs. A loss that is not finite ends the training; under loss
-    scaling it is an update skipped, and the training ends when none has been made for a while.
+    scaling it is an update skipped, and the training ends when none has been made for a while. `each_epoch` is shown
+    each row of the history.
     """
     device = samples.x.device
     model = build_model(spec, *samples.channels).to(device)
@@ -92,6 +105,8 @@ def fit(spec: RunSpec, samples: Samples, *, progress: bool | None = None) -> Out
         row |= {"seconds": time.perf_counter() - started, **test}
         outcome.metrics = errors
         outcome.history.append(row)
+        if each_epoch:
+            each_epoch(row)
         _say(bar, "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
     bar.close()
     return outcome

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 import mpno
 from mpno.datasets import read_attrs
+from mpno.models import save
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
-from mpno.specs.files import replacing, write_text
+from mpno.specs.files import write_text
 from mpno.specs.sets import errors_of
 from mpno.training.divergence import Divergence
 from mpno.training.errors import Metrics
+from mpno.training.samples import Samples
 
 SCHEMA = 1
 Row = dict[str, int | float | str]
@@ -51,8 +52,13 @@ def write_record(
     device: torch.device,
     seconds: float,
     provenance: dict[str, Any],
+    samples: Samples,
 ) -> dict[str, Any]:
-    """Write a run's four files, the record last, and return the record."""
+    """Write a run's four files, the record last, and return the record.
+
+    The weights carry the run's spec and, of fields, how inputs are normalised and outputs decoded: what a prediction
+    needs beside the model.
+    """
     attrs = read_attrs(data)
     record = {
         "schema": SCHEMA,
@@ -75,11 +81,15 @@ def write_record(
     }
     write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
     write_text(out / "history.csv", _csv(outcome.history, spec))
-    with replacing(out / "model.safetensors") as temporary:
-        tensors = {name: t.detach().cpu().contiguous() for name, t in outcome.model.state_dict().items()}
-        save_file(tensors, temporary, metadata={"spec": spec.canonical()})
+    save(outcome.model, out / "model.safetensors", more={"run": spec.model_dump(mode="json"), **_scaling(samples)})
     write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
+
+
+def _scaling(samples: Samples) -> dict[str, Any]:
+    if samples.input is None:
+        return {}
+    return {"scaling": {"input": asdict(samples.input), "output": asdict(samples.output), "periodic": samples.periodic}}
 
 
 def versions() -> dict[str, str]:

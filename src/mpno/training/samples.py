@@ -51,6 +51,7 @@ class Samples:
         periodic: whether fields are periodic, which decides the differences of the H1 error at the edge; None where
             there is no grid, and so no H1 error.
         channels: what a model of the run is made for: of input and output, and of bodies those of the latent grid.
+        input: its ``encode`` maps fields in the data's own units to a model's input; None of bodies.
     """
 
     x: Batches[Any]
@@ -59,6 +60,7 @@ class Samples:
     output: Normaliser
     periodic: bool | None
     channels: tuple[int, int] | tuple[int, int, int]
+    input: Normaliser | None = None
 
 
 def memory(device: torch.device) -> int:

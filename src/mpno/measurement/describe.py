@@ -1,0 +1,98 @@
+"""What a run's model is: its parameters, and the memory of a training step in each precision setting."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from mpno.measurement.memory import predict_bytes
+from mpno.numerics.aligned import aligned
+from mpno.specs import SETTINGS, PrecisionSetting, RunSpec
+from mpno.specs.grid import shown
+from mpno.specs.sets import BODIES
+from mpno.training.build import build_model
+
+PARTS = ("parameters", "gradients", "optimiser", "activations", "peak")
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model, counted and predicted. Prints itself as a few lines and a table.
+
+    Attributes:
+        spec: the run.
+        channels: of input and output.
+        parameters: how many real numbers are learned; a complex one counts as two.
+        memory: per setting the bytes of :func:`predict_bytes`, evidence class ``predicted``; None where the model has
+            no such setting or its samples differ in size.
+    """
+
+    spec: RunSpec
+    channels: tuple[int, int]
+    parameters: int
+    memory: dict[str, dict[str, int] | None]
+
+    def __str__(self) -> str:
+        spec, (given, made) = self.spec, self.channels
+        sizes = _listed(spec.model.model_dump(mode="json", exclude={"name"}))
+        head = (
+            f"{spec.model.name}: {self.parameters:,} parameters, {given} to {made} channels, transform {spec.transform}"
+        )
+        lines = [head, f"  {sizes}"]
+        if all(sizes is None for sizes in self.memory.values()):
+            return "\n".join([*lines, "memory of a training step: not predicted, for bodies differ in their points"])
+        grid = shown(spec.data.resolution, spec.axes, name=spec.data.name)
+        lines.append(f"memory of a training step, predicted, MiB: batch {spec.training.batch_size}, grid {grid}")
+        full = self.memory.get("full")
+        rows = []
+        for setting, found in self.memory.items():
+            if found is None:
+                rows.append([setting, *["-"] * len(PARTS), ""])
+                continue
+            share = f"{found['peak'] / full['peak']:.2f}" if full else ""
+            rows.append([setting, *[f"{found[part] / 2**20:.2f}" for part in PARTS], share])
+        return "\n".join([*lines, aligned(("setting", *PARTS, "of full"), rows, left=1)])
+
+
+def describe(
+    spec: RunSpec, in_channels: int = 1, out_channels: int = 1, *, settings: Sequence[str] = SETTINGS
+) -> Description:
+    """Count the parameters of a run's model and predict the memory of its training step in each setting.
+
+    No data and no weights: everything is traced on shapes, as a GPU would compute it.
+
+    Args:
+        spec: the run; its own precision counts only through `settings`.
+        in_channels, out_channels: of the data.
+        settings: short forms of precision settings.
+    """
+    with torch.device("meta"):
+        model = build_model(spec, in_channels, out_channels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ComplexHalf support is experimental")  # shapes alone are asked of it
+        memory = {setting: _memory(spec, setting, in_channels, out_channels) for setting in settings}
+    count = sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters())
+    return Description(spec, (in_channels, out_channels), count, memory)
+
+
+def _memory(spec: RunSpec, setting: str, in_channels: int, out_channels: int) -> dict[str, int] | None:
+    if spec.data.name in BODIES:
+        return None
+    # However few epochs the run has, a step is predicted in every phase.
+    training = {**spec.training.model_dump(), "epochs": max(spec.training.epochs, 100)}
+    values = {"training": training, "precision": PrecisionSetting.model_validate(setting)}
+    try:
+        other = RunSpec.model_validate({**spec.model_dump(), **values})
+    except ValidationError:
+        return None
+    return predict_bytes(other, in_channels, out_channels)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    inner = {key: f"({_listed(value)})" if isinstance(value, dict) else value for key, value in values.items()}
+    return "  ".join(f"{key}={value}" for key, value in inner.items() if value is not None)

@@ -1,0 +1,141 @@
+"""A run by hand: whose recipe it takes where the user names a data set, a model, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from mpno.plan.build import home_of, open_precision
+from mpno.plan.experiment import Arm, Experiment
+from mpno.plan.files import parse_setting
+from mpno.plan.source import Look, check_import, settle
+from mpno.specs import SCALES, MpnoError, RunSpec, allowed, build_spec, set_dotted
+from mpno.specs.models import ARCHITECTURES
+from mpno.specs.names import DATASETS, Scale
+from mpno.specs.sets import BODIES
+
+FIRST = "darcy-settings"
+"""Whose recipe is taken where nothing speaks for another."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The values of a run as an experiment has them, and which arm's they are."""
+
+    values: dict[str, Any]
+    experiment: Experiment
+    arm: Arm
+
+    @property
+    def model(self) -> str:
+        return (self.values.get("model") or {}).get("name", "fno")
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment.item}, arm {self.arm.name}"
+
+
+def hand_spec(
+    experiments: Mapping[str, Experiment],
+    item: str | None,
+    scale: str,
+    given: Mapping[str, Any],
+    changes: Sequence[str],
+    *,
+    look: Look | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunSpec:
+    """The run of a recipe at a scale, with some fields `given` and ``key=value`` `changes` on top.
+
+    The recipe is that of the first arm with the wanted model (``model.name``; any, where it is not said) of `item`, or
+    without one of an experiment on the wanted data set, ``darcy-settings`` before others. Where no experiment has the
+    two together, it is the nearest one's, with the data set's own sizes and the model's own defaults.
+
+    `look` opens the stock of data on this machine; `say` is told which recipe and which source were taken.
+
+    Raises:
+        MpnoError: the item or scale is unknown, or the spec that results is wrong.
+    """
+    if item is not None and item not in experiments:
+        raise MpnoError(f"item {item!r}; {allowed(item, experiments)}")
+    if scale not in SCALES:
+        raise MpnoError(f"scale {scale!r}; {allowed(scale, SCALES)}")
+    said = {**given, **dict(map(parse_setting, changes))}
+    data, model = _named("data", said), _named("model", said)
+    recipe = _choose(_candidates(experiments, item, cast(Scale, scale), data), model)
+    values, with_model = _with_model(recipe, model)
+    label = recipe.label + with_model
+    for key, value in said.items():
+        if key != "model.name":
+            values = set_dotted(open_precision(values, key), key, value)
+    values, why = settle(values, said, look, home=home_of(recipe.experiment))
+    if home_of(recipe.experiment) not in BODIES:
+        values = _for_bodies(values, said)
+    spec = build_spec(values, where=f"a run by hand ({label}) at scale {scale}")
+    check_import(spec.data, look)
+    for line in filter(None, [f"recipe: {label}", why]):
+        say(line)
+    return spec
+
+
+def _named(part: str, said: Mapping[str, Any]) -> str | None:
+    """The name of the data set or model that the user has said."""
+    whole = said.get(part)
+    name = said.get(f"{part}.name", whole.get("name") if isinstance(whole, dict) else None)
+    return None if name is None else str(name)
+
+
+def _candidates(
+    experiments: Mapping[str, Experiment], item: str | None, scale: Scale, data: str | None
+) -> list[Recipe]:
+    """The arms to choose from, those most fit first: of the item, else of the experiments on the data set."""
+    if item is not None:
+        owners = [experiments[experiments[item].arms_of or item]]
+    else:
+        home = data if data in DATASETS else "darcy"
+        own = [experiment for experiment in experiments.values() if experiment.arms_of is None]
+        owners = [experiment for experiment in own if home_of(experiment) == home] or own
+        rank = {FIRST: 0, f"models-{home}": 1}
+        owners.sort(key=lambda experiment: rank.get(experiment.item, 2))
+    found = []
+    for owner in owners:
+        made = owner.arms_at(scale)
+        for arm in (*made, *(arm for arm in owner.arms if arm not in made)):
+            values: dict[str, Any] = {**owner.base, "scale": scale}
+            for key, value in {**owner.scales[scale].set, **arm.set}.items():
+                values = set_dotted(values, key, value)
+            found.append(Recipe(values, owner, arm))
+    return found
+
+
+def _choose(recipes: list[Recipe], model: str | None) -> Recipe:
+    return next((recipe for recipe in recipes if recipe.model == model), recipes[0])
+
+
+def _with_model(recipe: Recipe, model: str | None) -> tuple[dict[str, Any], str]:
+    """The recipe's values with the model that the user names, and words for it where the recipe has another.
+
+    An FNO and a TFNO differ in their weights alone; of any other model nothing of the recipe's is kept.
+    """
+    values = {**recipe.values}
+    if model is None or model == recipe.model:
+        return values, ""
+    kept: dict[str, Any] = {}
+    if ARCHITECTURES.get(model) is ARCHITECTURES.get(recipe.model):
+        kept = {key: value for key, value in (values.get("model") or {}).items() if key != "contraction"}
+    else:
+        # What suits one architecture may not be for another.
+        values.pop("precision", None)
+        values.pop("transform", None)
+    return {**values, "model": {**kept, "name": model}}, f", with model {model}"
+
+
+def _for_bodies(values: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe for fields needs for bodies: they come one at a time, without H1 error, in any units."""
+    if (values.get("data") or {}).get("name") not in BODIES or "training" in said:
+        return values
+    wanted = {"batch_size": 1, "loss": "l2", "normalise_output": True}
+    training = {**(values.get("training") or {})}
+    training |= {key: value for key, value in wanted.items() if f"training.{key}" not in said}
+    return {**values, "training": training}

@@ -1,0 +1,111 @@
+"""A finished run, ready to be used: its model with what maps the data's units to the model's and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mpno.datasets import Normaliser
+from mpno.models import load
+from mpno.models.saving import read_header
+from mpno.numerics import evidence_of
+from mpno.specs import MpnoError, PrecisionSetting, RunSpec, build_spec
+from mpno.specs.names import Evidence, RunTransform
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run's folder holds, in the setting it is used in.
+
+    Attributes:
+        run: the spec it was trained by.
+        spec: the same with the precision and transform it is used in.
+        model: in evaluation mode.
+        input, output: the normalisers of inputs and outputs; None of bodies, whose data file has them.
+        periodic: whether the fields are.
+    """
+
+    run: RunSpec
+    spec: RunSpec
+    model: nn.Module
+    input: Normaliser | None
+    output: Normaliser | None
+    periodic: bool | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def setting(self) -> PrecisionSetting:
+        """The precision it is used in: of a schedule, the one it ended in."""
+        return self.spec.precision.at(1.0)
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence class of what it computes here."""
+        return evidence_of(self.setting, self.spec.transform, self.device)
+
+    def predict(
+        self, values: Float[Tensor, "b i *grid"] | Float[np.ndarray, "b i *grid"]
+    ) -> Float[Tensor, "b o *grid"]:
+        """Outputs for inputs, both in the data's own units: normalised as in training, decoded, on the CPU in fp32.
+
+        The whole batch is computed at once; :func:`mpno.training.predict_run` takes files of any length.
+
+        Raises:
+            MpnoError: the run is one on bodies, or the shape is not what the model takes.
+        """
+        if self.input is None or self.output is None:
+            raise MpnoError(
+                f"{self.run.id}: was trained on bodies of {self.run.data.name}; predict takes fields on a grid, so "
+                "call its model on a geometry"
+            )
+        with torch.no_grad():
+            encoded = self.input.encode(torch.as_tensor(values).to(self.device, torch.float32))
+            return torch.as_tensor(self.output.decode(self.model(encoded))).cpu()
+
+
+def load_run(
+    run: Path | str,
+    *,
+    device: torch.device | str | None = None,
+    precision: PrecisionSetting | str | None = None,
+    transform: RunTransform | None = None,
+) -> FinishedRun:
+    """A finished run from its folder; no data file is read.
+
+    Args:
+        run: the folder.
+        device: where the model goes; by default the GPU where there is one.
+        precision, transform: other ones than it was trained in.
+
+    Raises:
+        MpnoError: as :func:`mpno.models.load`, and where precision or transform are not for the model.
+    """
+    header = read_header(run)
+    if "run" not in header.more:
+        raise MpnoError(f"{run}: holds a model without its run; give the folder of a run, or use mpno.load")
+    trained = build_spec(header.more["run"], where=str(run))
+    asked: dict[str, Any] = {"precision": precision, "transform": transform}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    spec = build_spec({**trained.model_dump(), **changes}, where=f"{run}, in another setting") if changes else trained
+    model = load(
+        run,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        precision=spec.precision.at(1.0),
+        transform=spec.transform if header.model.name != "unet" else None,
+    )
+    scaling = header.more.get("scaling", {})
+    normalisers = [Normaliser(**_tuples(scaling[key])) if key in scaling else None for key in ("input", "output")]
+    return FinishedRun(trained, spec, model, normalisers[0], normalisers[1], scaling.get("periodic"))
+
+
+def _tuples(values: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(numbers) for name, numbers in values.items()}

@@ -1,0 +1,58 @@
+"""A description counts what is there and predicts what predict_bytes does."""
+
+from __future__ import annotations
+
+import pytest
+
+import mpno
+from mpno.measurement import predict_bytes
+from mpno.specs import SETTINGS, RunSpec, build_spec
+
+
+def spec(**model: object) -> RunSpec:
+    return build_spec({"model": {"width": 6, "modes": [6, 4], "layers": 2, **model}}, where="test")
+
+
+def dense_fno(width: int, layers: int, modes: tuple[int, int], channels: tuple[int, int]) -> int:
+    """Parameters counted with pencil and paper: lifting, blocks and projection with the default ratios."""
+    (given, made), hidden = channels, 2 * width
+
+    def mlp(a: int, h: int, b: int) -> int:
+        return a * h + h + h * b + b
+
+    spectral = modes[0] * (modes[1] // 2 + 1) * width * width * 2 + width
+    block = spectral + width * width + mlp(width, width // 2, width) + width
+    return mlp(given + 2, hidden, width) + layers * block + mlp(width, hidden, made)
+
+
+def test_parameters_are_those_counted_by_hand() -> None:
+    assert mpno.describe(spec(), 3, 2).parameters == dense_fno(6, 2, (6, 4), (3, 2))
+    assert mpno.describe(spec(name="tfno")).parameters < mpno.describe(spec()).parameters
+
+
+def test_every_setting_has_its_predicted_bytes() -> None:
+    described = mpno.describe(spec())
+    assert tuple(described.memory) == SETTINGS
+    for setting, found in described.memory.items():
+        run = build_spec({**spec().model_dump(), "precision": setting}, where="test")
+        assert found == predict_bytes(run)
+    mixed, full = described.memory["mixed"], described.memory["full"]
+    assert mixed is not None and full is not None and mixed["activations"] < full["activations"]
+    lines = str(described).splitlines()
+    assert f"fno: {described.parameters:,} parameters" in lines[0] and "batch 32, grid 16x16" in lines[2]
+    (row,) = [line.split() for line in lines if line.startswith("mixed")]
+    assert float(row[-2]) == pytest.approx(mixed["peak"] / 2**20, abs=0.005)
+    assert float(row[-1]) == pytest.approx(mixed["peak"] / full["peak"], abs=0.005)
+
+
+def test_a_run_of_few_epochs_has_a_schedule_s_memory_too() -> None:
+    short = spec().model_copy(update={"training": spec().training.model_copy(update={"epochs": 1})})
+    assert mpno.describe(short, settings=["schedule"]).memory == mpno.describe(spec(), settings=["schedule"]).memory
+
+
+def test_bodies_are_counted_and_their_memory_is_left_open() -> None:
+    values = {"data": {"name": "ahmed", "source": "generate"}, "training": {"batch_size": 1}}
+    run = build_spec({**values, "model": {"name": "gino", "width": 4, "modes": [2, 2, 2], "layers": 1}}, where="test")
+    described = mpno.describe(run, 3, 1)
+    assert described.parameters > 0 and set(described.memory.values()) == {None}
+    assert "not predicted, for bodies differ" in str(described)
