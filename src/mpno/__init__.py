@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpno.models import FNO
-    from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
+    from mpno.models import FNO, convert, register_adapter, revert
+    from mpno.numerics import GradScaler, RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
 
@@ -19,12 +19,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
+    "GradScaler": "mpno.numerics",
     "MpnoError": "mpno.specs",
     "PrecisionSetting": "mpno.specs",
     "RangeMonitor": "mpno.numerics",
     "RunSpec": "mpno.specs",
     "SpectralConv": "mpno.spectral",
     "SphericalConv": "mpno.spectral",
+    "convert": "mpno.models",
+    "register_adapter": "mpno.models",
+    "revert": "mpno.models",
     "round_to": "mpno.numerics",
     "set_precision": "mpno.numerics",
     "trace_dtypes": "mpno.numerics",
@@ -33,6 +37,7 @@ _HOMES = {
 __all__ = [
     "FNO",
     "ContractionSpec",
+    "GradScaler",
     "MpnoError",
     "PrecisionSetting",
     "RangeMonitor",
@@ -40,6 +45,9 @@ __all__ = [
     "SpectralConv",
     "SphericalConv",
     "__version__",
+    "convert",
+    "register_adapter",
+    "revert",
     "round_to",
     "set_precision",
     "trace_dtypes",
