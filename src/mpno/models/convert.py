@@ -24,7 +24,7 @@ from mpno.specs.names import Transform
 _SUSPECT = re.compile(r"(spectral|fourier|fno).*conv|conv.*(spectral|fourier|fno)", re.IGNORECASE)
 _TRANSFORMS = frozenset(name for name in dir(torch.fft) if "fft" in name) | {"stft", "istft"}
 _ALIKE = 1e-2
-"""Relative distance up to which two computations are one: TF32 rounds by a twentieth of it, another layer is 1 apart."""
+"""Relative distance up to which computations are the same. TF32 rounds by a twentieth of it, others are 1 apart."""
 
 
 @dataclass(frozen=True)
