@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpno.measurement import describe
-    from mpno.models import FNO, load, make_model, save
-    from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
+    from mpno.models import FNO, GINO, SFNO, Geometry, UNet, audit, convert, from_neuralop, load, make_model, register_adapter, revert, save
+    from mpno.numerics import GradScaler, RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
     from mpno.training import evaluate_run, load_run, predict_run, train_run
@@ -21,18 +21,28 @@ __version__ = "0.1.0"
 _HOMES = {
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
+    "GINO": "mpno.models",
+    "Geometry": "mpno.models",
+    "GradScaler": "mpno.numerics",
     "MpnoError": "mpno.specs",
     "PrecisionSetting": "mpno.specs",
     "RangeMonitor": "mpno.numerics",
     "RunSpec": "mpno.specs",
+    "SFNO": "mpno.models",
     "SpectralConv": "mpno.spectral",
     "SphericalConv": "mpno.spectral",
+    "UNet": "mpno.models",
+    "audit": "mpno.models",
+    "convert": "mpno.models",
     "describe": "mpno.measurement",
     "evaluate_run": "mpno.training",
+    "from_neuralop": "mpno.models",
     "load": "mpno.models",
     "load_run": "mpno.training",
     "make_model": "mpno.models",
     "predict_run": "mpno.training",
+    "register_adapter": "mpno.models",
+    "revert": "mpno.models",
     "round_to": "mpno.numerics",
     "save": "mpno.models",
     "set_precision": "mpno.numerics",
@@ -42,20 +52,30 @@ _HOMES = {
 
 __all__ = [
     "FNO",
+    "GINO",
+    "SFNO",
     "ContractionSpec",
+    "Geometry",
+    "GradScaler",
     "MpnoError",
     "PrecisionSetting",
     "RangeMonitor",
     "RunSpec",
     "SpectralConv",
     "SphericalConv",
+    "UNet",
     "__version__",
+    "audit",
+    "convert",
     "describe",
     "evaluate_run",
+    "from_neuralop",
     "load",
     "load_run",
     "make_model",
     "predict_run",
+    "register_adapter",
+    "revert",
     "round_to",
     "save",
     "set_precision",
