@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpno import FNO, MpnoError
-from mpno.measurement.memory import LiveBytes
+from mpno.numerics import LiveBytes
 from mpno.specs import FNOSpec
 from mpno.specs.names import Transform
 
