@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpno.models import FNO
+    from mpno.models import FNO, Audit, audit
     from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audit": "mpno.models",
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
     "MpnoError": "mpno.specs",
@@ -25,6 +26,7 @@ _HOMES = {
     "RunSpec": "mpno.specs",
     "SpectralConv": "mpno.spectral",
     "SphericalConv": "mpno.spectral",
+    "audit": "mpno.models",
     "round_to": "mpno.numerics",
     "set_precision": "mpno.numerics",
     "trace_dtypes": "mpno.numerics",
@@ -32,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "FNO",
+    "Audit",
     "ContractionSpec",
     "MpnoError",
     "PrecisionSetting",
@@ -40,6 +43,7 @@ __all__ = [
     "SpectralConv",
     "SphericalConv",
     "__version__",
+    "audit",
     "round_to",
     "set_precision",
     "trace_dtypes",
