@@ -105,7 +105,7 @@ def _choices(call: Call, precision: PrecisionSetting, exact: Exact) -> list[Safe
         try:
             error, evidence = _error(conv, call.x, setting, exact.output), _evidence(conv, setting, device)
         finally:
-            conv.transform = given
+            conv.transform = given  # type: ignore[assignment]
         if math.isfinite(error):
             found.append(SafeChoice(name, error, evidence))
     return found

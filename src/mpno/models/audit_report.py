@@ -235,15 +235,15 @@ class Audit:
         head = ("setting", "rounding error", "change from full", "against", "evidence", "peak MiB", "activations MiB")
         rows = []
         for found in self.settings:
-            sizes = found.memory and [f"{found.memory[key] / 2**20:,.1f}" for key in ("peak", "activations")]
-            rows.append(
-                [found.setting, f"{found.error:.2e}", f"{found.change:.2e}", found.reference, found.evidence]
-                + (sizes or ["-", "-"])
-            )
-        reasons = {found.why: None for found in self.settings if found.why}
-        notes = [
-            f"no memory for {', '.join(f.setting for f in self.settings if f.why == why)}: {why}" for why in reasons
-        ]
+            memory = found.memory
+            sizes = [f"{memory[key] / 2**20:,.1f}" for key in ("peak", "activations")] if memory else ["-", "-"]
+            errors = [f"{found.error:.2e}", f"{found.change:.2e}"]
+            rows.append([found.setting, *errors, found.reference, found.evidence, *sizes])
+        reasons: dict[str, list[str]] = {}
+        for found in self.settings:
+            if found.why:
+                reasons.setdefault(found.why, []).append(found.setting)
+        notes = [f"no memory for {', '.join(names)}: {why}" for why, names in reasons.items()]
         title = "the whole model; memory of one training step on CUDA, predicted from shapes"
         return "\n".join([title, aligned(head, rows, left=1), *(_wrapped([note]) for note in notes)])
 
@@ -287,4 +287,4 @@ def _wrapped(lines: Iterable[str]) -> str:
 def worst_evidence(found: Sequence[Evidence]) -> Evidence:
     """Of several numbers that make one."""
     order: tuple[Evidence, ...] = ("native", "emulated", "simulated")
-    return max(found, key=order.index, default="native")
+    return max(found, key=order.index) if found else "native"
