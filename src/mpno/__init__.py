@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpno.models import FNO, Audit, audit
-    from mpno.numerics import RangeMonitor, round_to, set_precision, trace_dtypes
+    from mpno.models import FNO, Audit, audit, convert, register_adapter, revert
+    from mpno.numerics import GradScaler, RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
 
@@ -20,6 +20,7 @@ _HOMES = {
     "Audit": "mpno.models",
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
+    "GradScaler": "mpno.numerics",
     "MpnoError": "mpno.specs",
     "PrecisionSetting": "mpno.specs",
     "RangeMonitor": "mpno.numerics",
@@ -27,6 +28,9 @@ _HOMES = {
     "SpectralConv": "mpno.spectral",
     "SphericalConv": "mpno.spectral",
     "audit": "mpno.models",
+    "convert": "mpno.models",
+    "register_adapter": "mpno.models",
+    "revert": "mpno.models",
     "round_to": "mpno.numerics",
     "set_precision": "mpno.numerics",
     "trace_dtypes": "mpno.numerics",
@@ -36,6 +40,7 @@ __all__ = [
     "FNO",
     "Audit",
     "ContractionSpec",
+    "GradScaler",
     "MpnoError",
     "PrecisionSetting",
     "RangeMonitor",
@@ -44,6 +49,9 @@ __all__ = [
     "SphericalConv",
     "__version__",
     "audit",
+    "convert",
+    "register_adapter",
+    "revert",
     "round_to",
     "set_precision",
     "trace_dtypes",

@@ -11,15 +11,14 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mpno.models.audit_layers import Call, SpectralLayer, audit_layer, relative_error
+from mpno.models.audit_layers import Call, audit_layer, relative_error
+from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
 from mpno.models.audit_report import Audit, AuditedLayer, ModelInSetting, worst_evidence
 from mpno.models.audit_unseen import seeing_transforms
 from mpno.numerics import DTYPES, evidence_of, no_autocast, set_precision, step_bytes
 from mpno.numerics.widen import Widened
 from mpno.specs import MpnoError, PrecisionSetting, get_format
 from mpno.specs.names import Evidence, Stabiliser
-from mpno.spectral import SpectralConv, SphericalConv
-from mpno.spectral.exact import evaluate_exactly
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Stabilisers = dict[str, Stabiliser]
@@ -67,9 +66,7 @@ def audit(
     # torch saves the modes of determinism and of gradients; random numbers and copies are for us to keep apart.
     with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(batch.device):
         twin = _copied(model).eval()
-        layers: dict[str, SpectralLayer] = {
-            name: module for name, module in twin.named_modules() if isinstance(module, (SpectralConv, SphericalConv))
-        }
+        layers = spectral_layers(twin)
         _set(twin, layers, FULL)
         with _recording(layers) as calls, seeing_transforms(twin, set(layers), format) as unseen:
             output = _run(twin, batch)
@@ -120,7 +117,7 @@ class _Whole:
         )
 
     def _evidence(self, precisions: dict[str, PrecisionSetting]) -> list[Evidence]:
-        return [evidence_of(p, self.layers[name].transform, self.batch.device) for name, p in precisions.items()]
+        return [evidence_of(p, Probe(self.layers[name]).transform, self.batch.device) for name, p in precisions.items()]
 
     def _reference(self, stabilisers: Stabilisers) -> tuple[Tensor, str]:
         """The model's output in float64 with these stabilisers, or in full where it does not run in float64."""
@@ -163,9 +160,8 @@ class _Whole:
 def _in_float64(model: nn.Module, batch: Tensor, stabilisers: Stabilisers) -> Tensor | None:
     try:
         twin = copy.deepcopy(model)
-        for name, module in twin.named_modules():
-            if isinstance(module, (SpectralConv, SphericalConv)):
-                module.forward = _exact_forward(module, stabilisers[name])
+        for name, layer in spectral_layers(twin).items():
+            layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
         twin._apply(_widened)
         with Widened():
             y = twin(batch.double())
@@ -174,8 +170,9 @@ def _in_float64(model: nn.Module, batch: Tensor, stabilisers: Stabilisers) -> Te
     return y if isinstance(y, Tensor) and y.dtype is torch.float64 else None
 
 
-def _exact_forward(conv: SpectralLayer, stabiliser: Stabiliser) -> Callable[[Tensor], Tensor]:
-    return lambda x: evaluate_exactly(conv, x.double(), stabiliser).output
+def _exact_forward(probe: Probe, stabiliser: Stabiliser) -> Callable[..., Tensor]:
+    # What else a layer takes names the size of its result, which is the input's.
+    return lambda x, *_, **__: probe.exact(x, stabiliser).output
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -195,7 +192,7 @@ def _recording(layers: dict[str, SpectralLayer]) -> Iterator[list[Call]]:
             x = args[0] if args else next(iter(kwargs.values()))
             counts[name] += 1
             # Cloned, since a model may go on to work in place.
-            calls.append(Call(name, counts[name], layers[name], x.detach().clone()))
+            calls.append(Call(name, counts[name], Probe(layers[name]), x.detach().clone()))
 
         return see
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mpno.models.audit_probe import Probe, is_sphere
 from mpno.models.audit_report import AuditedLayer, LayerInSetting, Range, SafeChoice
 from mpno.numerics import evidence_of
 from mpno.specs import MpnoError, PrecisionSetting, get_format
-from mpno.specs.names import Evidence, Stabiliser
-from mpno.spectral import SpectralConv, SphericalConv
-from mpno.spectral.exact import Exact, evaluate_exactly
-
-SpectralLayer = SpectralConv | SphericalConv
+from mpno.specs.names import Evidence, RunTransform, Stabiliser
+from mpno.spectral.exact import Exact
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Call:
 
     layer: str
     count: int
-    conv: SpectralLayer
+    probe: Probe
     x: Tensor
 
     @property
@@ -36,21 +34,21 @@ class Call:
 
 def audit_layer(call: Call, settings: Sequence[tuple[str, PrecisionSetting]], grids: tuple[int, ...]) -> AuditedLayer:
     """Run the layer in each of `settings`, pairs of the model's setting and the layer's own, against float64."""
-    conv, x = call.conv, call.x.double()
-    exact: dict[Stabiliser, Exact] = {"none": evaluate_exactly(conv, x)}
+    probe = call.probe
+    exact: dict[Stabiliser, Exact] = {"none": probe.exact(call.x)}
     found = []
     for label, precision in settings:
         stabiliser = precision.stabiliser
         if stabiliser not in exact:
-            exact[stabiliser] = evaluate_exactly(conv, x, stabiliser)
+            exact[stabiliser] = probe.exact(call.x, stabiliser)
         found.append(_in_setting(call, label, precision, exact[stabiliser]))
     plain = exact["none"]
     points, axes = math.prod(plain.grid), len(plain.grid)
     spectrum = torch.view_as_real(plain.spectrum)
     return AuditedLayer(
         call.name,
-        type(conv).__name__,
-        conv.transform,
+        probe.kind,
+        probe.transform,
         plain.grid,
         _range(call.x),
         _range(spectrum),
@@ -69,17 +67,17 @@ def relative_error(y: Tensor, exact: Tensor) -> float:
 
 
 def _in_setting(call: Call, label: str, precision: PrecisionSetting, exact: Exact) -> LayerInSetting:
-    conv, device = call.conv, call.x.device
+    probe, device = call.probe, call.x.device
     stages = tuple(stage for stage in exact.stages if stage.format(precision) != "fp32")
     held = [f for f in (precision.forward, precision.contraction) if f != "fp32"]
     flushed, subnormal = _underflow(exact, held[0]) if held else (0.0, 0.0)
-    halves = conv.transform != "matmul" and "fp16" in (precision.forward, precision.inverse)
-    axes = exact.grid[-1:] if isinstance(conv, SphericalConv) else exact.grid
+    halves = probe.transform != "matmul" and "fp16" in (precision.forward, precision.inverse)
+    axes = exact.grid[-1:] if is_sphere(exact) else exact.grid
     found = LayerInSetting(
         label,
         precision.format if stages else "fp32",
-        _error(conv, call.x, precision, exact.output),
-        _evidence(conv, precision, device),
+        _error(call, precision, probe.transform, exact.output),
+        _evidence(precision, probe.transform, device),
         stages,
         math.prod(exact.grid),
         len(exact.grid),
@@ -94,36 +92,33 @@ def _in_setting(call: Call, label: str, precision: PrecisionSetting, exact: Exac
 
 def _choices(call: Call, precision: PrecisionSetting, exact: Exact) -> list[SafeChoice]:
     """What gives finite numbers where the setting itself does not."""
-    conv, device = call.conv, call.x.device
-    in_full = precision.model_copy(update={"triple": "F" + precision.triple[1:]})
-    given, found = conv.transform, []
-    tries = [("transform in full (triple FHH)", in_full, given), ("transform matmul", precision, "matmul")]
+    given, found = call.probe.transform, []
+    triple = f"F{precision.triple[1:]}"
+    in_full = precision.model_copy(update={"triple": triple})
+    tries: list[tuple[str, PrecisionSetting, RunTransform]] = [
+        (f"triple {triple}", in_full, given),
+        ("transform matmul", precision, "matmul"),
+    ]
     for name, setting, transform in tries:
         if (setting, transform) == (precision, given):
             continue
-        conv.transform = transform  # type: ignore[assignment]
-        try:
-            error, evidence = _error(conv, call.x, setting, exact.output), _evidence(conv, setting, device)
-        finally:
-            conv.transform = given  # type: ignore[assignment]
+        error = _error(call, setting, transform, exact.output)
         if math.isfinite(error):
-            found.append(SafeChoice(name, error, evidence))
+            found.append(SafeChoice(name, error, _evidence(setting, transform, call.x.device)))
     return found
 
 
-def _error(conv: SpectralLayer, x: Tensor, precision: PrecisionSetting, exact: Tensor) -> float:
-    """Of the layer in a setting, which it then has; infinite too where a device does not run it."""
-    conv.set_precision(precision)
+def _error(call: Call, precision: PrecisionSetting, transform: RunTransform, exact: Tensor) -> float:
+    """Of the layer in a setting; infinite too where the device does not run it."""
     try:
-        # Not conv(x), which would run the user's hooks.
-        return relative_error(conv.forward(x), exact)
+        return relative_error(call.probe.run(call.x, precision, transform), exact)
     except (MpnoError, RuntimeError):
         return math.inf
 
 
-def _evidence(conv: SpectralLayer, precision: PrecisionSetting, device: torch.device) -> Evidence:
+def _evidence(precision: PrecisionSetting, transform: RunTransform, device: torch.device) -> Evidence:
     """Of the spectral layer alone: where its three steps are in fp32, so is it."""
-    return evidence_of(precision, conv.transform, device) if "H" in precision.triple else "native"
+    return evidence_of(precision, transform, device) if "H" in precision.triple else "native"
 
 
 def _underflow(exact: Exact, format: str) -> tuple[float, float]:

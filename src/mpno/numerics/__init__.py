@@ -6,12 +6,14 @@ from mpno.numerics.monitor import RangeMonitor, observe
 from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name
 from mpno.numerics.recompute import cheap, recomputing
 from mpno.numerics.rounding import hold, round_to
+from mpno.numerics.scaler import GradScaler
 from mpno.numerics.schedule import set_precision
 from mpno.numerics.stabilisers import stabilise, undo_factor
 from mpno.numerics.trace import trace_dtypes
 
 __all__ = [
     "DTYPES",
+    "GradScaler",
     "LiveBytes",
     "PointwiseLinear",
     "RangeMonitor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import get_args
 
 import torch
@@ -107,27 +108,22 @@ class SpectralConv(nn.Module):
             return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
 
     def _convolve(self, x: Float[Tensor, "b *grid i"]) -> Float[Tensor, "b *grid o"]:
-        p = self.precision
-        kept = kept_modes(tuple(x.shape[1:-1]), self.modes, self.layout)
-        gain = undo_factor(p.stabiliser, kept.points)
-        x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
-        if self.transform == "matmul":
-            s = matmul_forward(x, kept, p.forward, gain=gain).flatten(2, -2).permute(2, 1, 0, 3)
-            y = matmul_inverse(self._contract(s, kept, gain).permute(2, 1, 0, 3), kept, p.inverse)
-        else:
-            s = torch.view_as_real(fft_forward(x, kept, p.forward, gain=gain)).flatten(1, -3).permute(1, 3, 0, 2)
-            s = self._contract(s, kept, gain).permute(2, 0, 3, 1).unflatten(1, kept.counts)
-            y = fft_inverse(as_complex(s), kept, p.inverse, hermitian=self.hermitian)
-        return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
+        return convolve(
+            self,
+            x,
+            kept_modes(tuple(x.shape[1:-1]), self.modes, self.layout),
+            self._contract,
+            self.precision,
+            transform=self.transform,
+            bias=self.bias,
+            hermitian=self.hermitian,
+        )
 
-    def _contract(self, s: Float[Tensor, "m two b i"], kept: KeptModes, gain: float) -> Float[Tensor, "m two b o"]:
-        """Multiply each mode's coefficients, (2, batch, channels), by its complex matrix."""
+    def _contract(self, s: Float[Tensor, "m two b i"], kept: KeptModes) -> Float[Tensor, "m two b o"]:
         p = self.precision
-        observe(self, "spectrum", s if gain == 1 else s / gain, kept.points)
         if isinstance(self.weight, SpectralWeight):
-            pairs = s.permute(2, 0, 3, 1).unflatten(1, kept.counts)
-            pairs = self.weight.contract(pairs, kept, inputs=p.contraction, weights=p.weights)
-            return pairs.flatten(1, -3).permute(1, 3, 0, 2)
+            weight = self.weight
+            return by_pairs(s, kept, lambda v: weight.contract(v, kept, inputs=p.contraction, weights=p.weights))
         return products(s, self._cut(self.weight, kept), p.contraction, p.weights)
 
     @staticmethod
@@ -140,6 +136,50 @@ class SpectralConv(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {self.precision}, {self.transform}"
+
+
+def convolve(
+    layer: nn.Module,
+    x: Float[Tensor, "b *grid i"],
+    kept: KeptModes,
+    contract: Callable[[Tensor, KeptModes], Tensor],
+    precision: PrecisionSetting,
+    *,
+    transform: Transform = "fft",
+    bias: Float[Tensor, " o"] | None = None,
+    hermitian: bool = True,
+) -> Float[Tensor, "b *grid o"]:
+    """Transform, contraction and inverse transform in a setting, whatever holds the weights.
+
+    Args:
+        layer: whose spectrum monitors are shown.
+        x: fields, channels last.
+        kept: modes to keep.
+        contract: multiplies each mode's coefficients, (modes, 2, batch, channels), by its complex matrix.
+        precision, transform, bias, hermitian: as of :class:`SpectralConv`.
+    """
+    p = precision
+    gain = undo_factor(p.stabiliser, kept.points)
+    x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
+    if transform == "matmul":
+        s = matmul_forward(x, kept, p.forward, gain=gain).flatten(2, -2).permute(2, 1, 0, 3)
+    else:
+        s = torch.view_as_real(fft_forward(x, kept, p.forward, gain=gain)).flatten(1, -3).permute(1, 3, 0, 2)
+    observe(layer, "spectrum", s if gain == 1 else s / gain, kept.points)
+    s = contract(s, kept)
+    if transform == "matmul":
+        y = matmul_inverse(s.permute(2, 1, 0, 3), kept, p.inverse)
+    else:
+        pairs = as_complex(s.permute(2, 0, 3, 1).unflatten(1, kept.counts))
+        y = fft_inverse(pairs, kept, p.inverse, hermitian=hermitian)
+    return y if bias is None else add(y, hold(bias, p.inverse), p.inverse)
+
+
+def by_pairs(
+    s: Float[Tensor, "m two b i"], kept: KeptModes, contract: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "m two b o"]:
+    """Call what wants (batch, *modes, channels, 2) on (modes, 2, batch, channels), and back."""
+    return contract(s.permute(2, 0, 3, 1).unflatten(1, kept.counts)).flatten(1, -3).permute(1, 3, 0, 2)
 
 
 def products(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex128, Float64
+from jaxtyping import Complex128, Float64, Shaped
 from torch import Tensor
 
 from mpno.numerics import undo_factor
 from mpno.specs import PrecisionSetting
-from mpno.specs.names import Stabiliser
-from mpno.spectral.conv import SpectralConv
-from mpno.spectral.modes import kept_modes
-from mpno.spectral.sht import legendre_matrices, truncate
-from mpno.spectral.spherical import SphericalConv
-from mpno.spectral.weights import SpectralWeight
+from mpno.specs.names import RunTransform, Stabiliser
+from mpno.spectral.modes import KeptModes
+from mpno.spectral.sht import Truncation, legendre_matrices
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Exact:
     """A spectral convolution evaluated in float64.
 
     Attributes:
-        output: as the layer's, in the layer's layout.
+        output: the field, channels last.
         spectrum: kept coefficients of the stabilised input, as the contraction gets them: (batch, *modes, channels),
             scaled by 1/n; on the sphere (batch, degrees, orders, channels).
         stages: the largest numbers on the way, in order.
@@ -60,48 +56,56 @@ class Exact:
 
 
 @torch.no_grad()
-def evaluate_exactly(
-    conv: SpectralConv | SphericalConv, x: Float64[Tensor, "b ..."], stabiliser: Stabiliser = "none"
+def convolve_exactly(
+    x: Float64[Tensor, "b *grid i"],
+    kept: KeptModes | Truncation,
+    weight: Complex128[Tensor, "*modes i o"],
+    bias: Shaped[Tensor, " o"] | None,
+    *,
+    transform: RunTransform,
+    stabiliser: Stabiliser = "none",
 ) -> Exact:
-    """What `conv` would give without rounding, whatever its precision setting.
+    """What a spectral convolution would give without rounding.
 
     Args:
-        conv: its weights are read, factorised ones rebuilt densely; runs where they lie.
-        x: the layer's input, in the layer's layout.
+        x: fields, channels last.
+        kept: modes to keep, on the sphere harmonics.
+        weight: one matrix per kept mode, on the sphere per degree.
+        bias: added to the result.
+        transform: which steps' numbers to note; all give the same result.
         stabiliser: applied to the input in float64.
     """
-    x = x if conv.channels_last else x.movedim(1, -1)
     grid = tuple(x.shape[1:-1])
     gain = undo_factor(stabiliser, math.prod(grid))
-    x = _stabilised(x, stabiliser)
-    steps = _on_sphere if isinstance(conv, SphericalConv) else _on_torus
-    y, spectrum, forward, contracted = steps(conv, x, gain)  # type: ignore[arg-type]
-    y = y if conv.bias is None else y + conv.bias.double()
+    x, scaled = _stabilised(x, stabiliser), transform == "matmul"
+    if isinstance(kept, Truncation):
+        y, spectrum, forward, contracted = _on_sphere(x, kept, weight, gain, scaled)
+    else:
+        y, spectrum, forward, contracted = _on_torus(x, kept, weight, gain, scaled)
+    y = y if bias is None else y + bias.double()
     stages = (
         *forward,
         Stage("contraction", max(_largest(spectrum), _largest(contracted)), 0),
         Stage("inverse transform", _largest(y), 0),
     )
-    return Exact(y if conv.channels_last else y.movedim(-1, 1), spectrum, stages, grid)
+    return Exact(y, spectrum, stages, grid)
 
 
-def _on_torus(conv: SpectralConv, x: Tensor, gain: float) -> tuple[Tensor, Tensor, list[Stage], Tensor]:
-    grid = tuple(x.shape[1:-1])
-    kept = kept_modes(grid, conv.modes, conv.layout)
+_Steps = tuple[Tensor, Tensor, list[Stage], Tensor]
+
+
+def _on_torus(x: Tensor, kept: KeptModes, weight: Tensor, gain: float, scaled: bool) -> _Steps:
+    grid, last = kept.grid, len(kept.grid) - 1
     indices = [
         torch.tensor([frequency % n for frequency in kept.frequencies(axis)], device=x.device)
         for axis, n in enumerate(grid)
     ]
-    last = len(grid) - 1
-    s, stages = torch.fft.rfft(x, dim=last + 1).index_select(last + 1, indices[last]), []
-    stages.append(_pass(s, conv.transform, grid[last:]))
+    s = torch.fft.rfft(x, dim=last + 1).index_select(last + 1, indices[last])
+    stages = [_pass(s, grid[last:], scaled)]
     for axis in reversed(range(last)):
         s = torch.fft.fft(s, dim=axis + 1).index_select(axis + 1, indices[axis])
-        stages.append(_pass(s, conv.transform, grid[axis:]))
+        stages.append(_pass(s, grid[axis:], scaled))
     s = s * (gain / kept.points)
-    weight = _dense(conv)
-    for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True)):
-        weight = weight.narrow(axis, start, count)
     contracted = torch.einsum("b...i,...io->b...o", s, weight)
     full = contracted
     for axis, n in enumerate(grid):
@@ -112,37 +116,20 @@ def _on_torus(conv: SpectralConv, x: Tensor, gain: float) -> tuple[Tensor, Tenso
     return y, s, stages, contracted
 
 
-def _on_sphere(conv: SphericalConv, x: Tensor, gain: float) -> tuple[Tensor, Tensor, list[Stage], Tensor]:
-    kept = truncate(x.shape[1], x.shape[2], conv.modes, conv.grid)
+def _on_sphere(x: Tensor, kept: Truncation, weight: Tensor, gain: float, scaled: bool) -> _Steps:
     circles = torch.fft.rfft(x, dim=2).narrow(2, 0, kept.orders)
-    stages = [_pass(circles, conv.transform, (kept.nlon,))]
-    analysis, synthesis = (
-        legendre_matrices(kept, way).to(x.device, torch.complex128) for way in ("forward", "inverse")
-    )
-    s = torch.einsum("mlk,bkmi->blmi", analysis, circles * (gain / kept.nlon))
-    contracted = torch.einsum("blmi,lio->blmo", s, _complex(conv.weight[: kept.degrees]))
-    circles = torch.einsum("mkl,blmo->bkmo", synthesis, contracted)
+    stages = [_pass(circles, (kept.nlon,), scaled)]
+    analysis, synthesis = (legendre_matrices(kept, way).to(x.device, x.dtype) for way in ("forward", "inverse"))
+    s = torch.einsum("mlk,bkmi->blmi", analysis.to(circles.dtype), circles * (gain / kept.nlon))
+    contracted = torch.einsum("blmi,lio->blmo", s, weight)
+    circles = torch.einsum("mkl,blmo->bkmo", synthesis.to(s.dtype), contracted)
     # irfft pads with zeros by itself.
     return torch.fft.irfft(circles, n=kept.nlon, dim=2, norm="forward"), s, stages, contracted
 
 
-def _pass(s: Tensor, transform: str, summed: tuple[int, ...]) -> Stage:
+def _pass(s: Tensor, summed: tuple[int, ...], scaled: bool) -> Stage:
     """A forward pass over the last grid axes: a half FFT stores plain sums, matrix products means."""
-    scaled = transform == "matmul"
     return Stage("forward transform", _largest(s) / (math.prod(summed) if scaled else 1), 0 if scaled else len(summed))
-
-
-def _dense(conv: SpectralConv) -> Tensor:
-    """(*stored modes, in, out), complex128."""
-    if isinstance(conv.weight, SpectralWeight):
-        return torch.view_as_complex(copy.deepcopy(conv.weight).double().dense())
-    return _complex(conv.weight)
-
-
-def _complex(weight: Tensor) -> Tensor:
-    """Of (..., in, 2, out) real pairs (..., in, out)."""
-    real, imag = weight.double().unbind(-2)
-    return torch.complex(real, imag)
 
 
 def _largest(x: Tensor) -> float:

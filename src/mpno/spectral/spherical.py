@@ -13,7 +13,7 @@ from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, und
 from mpno.specs import MpnoError, PrecisionSetting, allowed
 from mpno.specs.names import SphericalTransform
 from mpno.spectral.conv import products
-from mpno.spectral.sht import SphericalGrid, sht_forward, sht_inverse, truncate
+from mpno.spectral.sht import SphericalGrid, Truncation, sht_forward, sht_inverse, truncate
 
 
 class SphericalConv(nn.Module):
@@ -100,28 +100,53 @@ class SphericalConv(nn.Module):
             return self._convolve(x.movedim(1, -1)).movedim(-1, 1)
 
     def _convolve(self, x: Float[Tensor, "b lat lon i"]) -> Float[Tensor, "b lat lon o"]:
-        p = self.precision
         kept = truncate(x.shape[1], x.shape[2], self.modes, self.grid)
-        gain = undo_factor(p.stabiliser, kept.nlat * kept.nlon)
-        x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
-        legendre = self.legendre
-        s = sht_forward(
-            x,
-            kept,
-            fourier=p.forward,
-            legendre=legendre or p.forward,
-            transform=self.transform,
-            gain=gain,
-            # The pass that can overflow runs over one circle of latitude, so that is its number of points.
-            watch=lambda circles: observe(self, "circles", circles if gain == 1 else circles / gain, kept.nlon),
+        weight = self.weight[: kept.degrees]
+        return convolve_sphere(
+            self, x, kept, weight, self.precision, transform=self.transform, legendre=self.legendre, bias=self.bias
         )
-        # (b, 2, degrees, orders, i) -> (degrees, 2, orders · b, i): one matrix per degree.
-        s = s.permute(2, 1, 3, 0, 4).flatten(2, 3)
-        s = products(s, self.weight[: kept.degrees].flatten(-2), p.contraction, p.weights)
-        s = s.unflatten(2, (kept.orders, x.shape[0])).permute(3, 1, 0, 2, 4)
-        y = sht_inverse(s, kept, fourier=p.inverse, legendre=legendre or p.inverse, transform=self.transform)
-        return y if self.bias is None else add(y, hold(self.bias, p.inverse), p.inverse)
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, modes={self.modes}"
         return f"{sizes}, {self.precision}, {self.transform}, {self.grid}"
+
+
+def convolve_sphere(
+    layer: nn.Module,
+    x: Float[Tensor, "b lat lon i"],
+    kept: Truncation,
+    weight: Float[Tensor, "degrees i two o"],
+    precision: PrecisionSetting,
+    *,
+    transform: SphericalTransform = "sht",
+    legendre: str | None = None,
+    bias: Float[Tensor, " o"] | None = None,
+) -> Float[Tensor, "b lat lon o"]:
+    """Transform, contraction and inverse transform in a setting, whatever holds the weights.
+
+    Args:
+        layer: whose spectrum monitors are shown.
+        x: fields, channels last.
+        kept: harmonics to keep.
+        weight: one matrix per kept degree, as :class:`SphericalConv` stores them.
+        precision, transform, legendre, bias: as of :class:`SphericalConv`.
+    """
+    p = precision
+    gain = undo_factor(p.stabiliser, kept.nlat * kept.nlon)
+    x = cheap(lambda v: stabilise(v, p.stabiliser, p.forward), x)
+    s = sht_forward(
+        x,
+        kept,
+        fourier=p.forward,
+        legendre=legendre or p.forward,
+        transform=transform,
+        gain=gain,
+        # The pass that can overflow runs over one circle of latitude, so that is its number of points.
+        watch=lambda circles: observe(layer, "circles", circles if gain == 1 else circles / gain, kept.nlon),
+    )
+    # (b, 2, degrees, orders, i) -> (degrees, 2, orders · b, i): one matrix per degree.
+    s = s.permute(2, 1, 3, 0, 4).flatten(2, 3)
+    s = products(s, weight.flatten(-2), p.contraction, p.weights)
+    s = s.unflatten(2, (kept.orders, x.shape[0])).permute(3, 1, 0, 2, 4)
+    y = sht_inverse(s, kept, fourier=p.inverse, legendre=legendre or p.inverse, transform=transform)
+    return y if bias is None else add(y, hold(bias, p.inverse), p.inverse)

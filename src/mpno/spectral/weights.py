@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -73,7 +73,6 @@ class SpectralWeight(nn.Module):
             Pairs in the format that promotion gives the two. Each pairwise step's result, and its gradient, is held
             in the format that promotion gives its operands.
         """
-        formats = [inputs, *([weights] * len(self._part(0)))]
         results = []
         for corner in range(len(self.parts)):
             starts, own = self._place(corner, kept)
@@ -84,8 +83,7 @@ class SpectralWeight(nn.Module):
                 nothing = part.new_zeros(*part.shape[:-2], self.out_channels, 2)
                 results.append(hold(nothing, widest(inputs, weights)))
                 continue
-            operands = [part, *self._slice(corner, own)]
-            results.append(contract(self._plan(*self._einsum(operands)), self.spec.option, operands, formats))
+            results.append(contract_parts(part, self._part(corner), own, self.spec, inputs=inputs, weights=weights))
         return _join(results, len(self.stored) - 1, first=1)
 
     def einsum(self, kept: KeptModes, batch: int) -> tuple[str, Shapes]:
@@ -93,19 +91,11 @@ class SpectralWeight(nn.Module):
         corner = len(self.parts) - 1
         _, own = self._place(corner, kept)
         spectrum = torch.empty(batch, *own.counts, self.in_channels, 2, device="meta")
-        return self._einsum([spectrum, *self._slice(corner, own)])
+        return _expression([spectrum, *_slice(self._part(corner), own, self.spec)], self.spec)
 
     def plan(self, kept: KeptModes, batch: int) -> Plan:
         """How that einsum is carried out."""
-        return self._plan(*self.einsum(kept, batch))
-
-    def _einsum(self, operands: list[Tensor]) -> tuple[str, Shapes]:
-        if self.spec.option == "A":
-            return expanded_equation(self.equation), tuple(tuple(x.shape) for x in operands)
-        return self.equation, tuple(tuple(x.shape[:-1]) for x in operands)
-
-    def _plan(self, equation: str, shapes: Shapes) -> Plan:
-        return plan_of(equation, shapes, self.spec.path, self.spec.option, cached=self.spec.cached)
+        return _plan(*self.einsum(kept, batch), self.spec)
 
     def _place(self, corner: int, kept: KeptModes) -> tuple[tuple[int, ...], KeptModes]:
         """Where a corner's modes begin among the kept ones, and which of its own stored ones they are."""
@@ -126,18 +116,6 @@ class SpectralWeight(nn.Module):
         assert isinstance(part, nn.ParameterList)
         return list(part)
 
-    def _slice(self, corner: int, own: KeptModes) -> list[Tensor]:
-        """The parameters of one corner, cut to a range of its modes; TT without its two unit axes."""
-        part, kind = self._part(corner), self.spec.factorization
-        for axis, (start, count) in enumerate(zip(own.starts, own.counts, strict=True)):
-            # Which tensor holds the axis, and where in it.
-            index, dim = {"dense": (0, axis), "cp": (axis + 3, 0), "tucker": (axis + 3, 0), "tt": (axis + 2, 1)}[kind]
-            if (start, count) != (0, part[index].shape[dim]):
-                part[index] = part[index].narrow(dim, start, count)
-        if kind == "tt":
-            part = [part[0].squeeze(0), *part[1:-1], part[-1].squeeze(2)]
-        return part
-
     def dense(self) -> Float[Tensor, "*stored i o 2"]:
         """The whole weight over all stored modes, (*stored, in, out, 2), for tests and conversion.
 
@@ -148,7 +126,7 @@ class SpectralWeight(nn.Module):
         terms, rebuilt = inputs.split(",")[1:], []
         whole = KeptModes((), self.halves, (0,) * len(self.halves))
         for corner in range(len(self.parts)):
-            part = [torch.view_as_complex(x) for x in self._slice(corner, whole)]
+            part = [torch.view_as_complex(x) for x in _slice(self._part(corner), whole, self.spec)]
             full = torch.einsum(f"{','.join(terms)}->{output[1:-1]}{inputs[len(self.stored) + 1]}{output[-1]}", *part)
             rebuilt.append(torch.view_as_real(full))
         return _join(rebuilt, len(self.stored) - 1, first=0)
@@ -156,6 +134,47 @@ class SpectralWeight(nn.Module):
     def extra_repr(self) -> str:
         kind = self.spec.factorization
         return f"{self.in_channels}, {self.out_channels}, modes={self.modes}, {kind}, {self.spec.layout}"
+
+
+def contract_parts(
+    s: Float[Tensor, "b *modes i 2"],
+    parts: Sequence[Float[Tensor, "*_ 2"]],
+    kept: KeptModes,
+    spec: ContractionSpec,
+    *,
+    inputs: str = "fp32",
+    weights: str = "fp32",
+) -> Float[Tensor, "b *modes o 2"]:
+    """Multiply coefficients by the matrices that the `parts` of one tensor, as of :class:`SpectralWeight`, stand for.
+
+    Arguments as of its `contract`; `kept.starts` says where the kept frequencies begin in the parts.
+    """
+    operands = [s, *_slice(parts, kept, spec)]
+    return contract(_plan(*_expression(operands, spec), spec), spec.option, operands, [inputs, *[weights] * len(parts)])
+
+
+def _expression(operands: Sequence[Tensor], spec: ContractionSpec) -> tuple[str, Shapes]:
+    equation = _equation(spec, operands[0].ndim - 3)
+    if spec.option == "A":
+        return expanded_equation(equation), tuple(tuple(x.shape) for x in operands)
+    return equation, tuple(tuple(x.shape[:-1]) for x in operands)
+
+
+def _plan(equation: str, shapes: Shapes, spec: ContractionSpec) -> Plan:
+    return plan_of(equation, shapes, spec.path, spec.option, cached=spec.cached)
+
+
+def _slice(parts: Sequence[Tensor], own: KeptModes, spec: ContractionSpec) -> list[Tensor]:
+    """The parameters of one tensor, cut to a range of its modes; TT without its two unit axes."""
+    part, kind = list(parts), spec.factorization
+    for axis, (start, count) in enumerate(zip(own.starts, own.counts, strict=True)):
+        # Which tensor holds the axis, and where in it.
+        index, dim = {"dense": (0, axis), "cp": (axis + 3, 0), "tucker": (axis + 3, 0), "tt": (axis + 2, 1)}[kind]
+        if (start, count) != (0, part[index].shape[dim]):
+            part[index] = part[index].narrow(dim, start, count)
+    if kind == "tt":
+        part = [part[0].squeeze(0), *part[1:-1], part[-1].squeeze(2)]
+    return part
 
 
 def _join(corners: list[Tensor], axes: int, first: int) -> Tensor:
