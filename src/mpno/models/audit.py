@@ -11,18 +11,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mpno.models.audit_layers import Call, audit_layer, relative_error
+from mpno.models.audit_layers import Call, audit_layer
 from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
-from mpno.models.audit_report import Audit, AuditedLayer, ModelInSetting, worst_evidence
+from mpno.models.audit_report import Audit
 from mpno.models.audit_unseen import seeing_transforms
-from mpno.numerics import DTYPES, evidence_of, no_autocast, set_precision, step_bytes
-from mpno.numerics.widen import Widened
+from mpno.models.audit_whole import FULL, Loss, Whole, run, set_all
+from mpno.numerics import no_autocast
 from mpno.specs import MpnoError, PrecisionSetting, get_format
-from mpno.specs.names import Evidence, Stabiliser
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-Stabilisers = dict[str, Stabiliser]
-FULL = PrecisionSetting()
 
 
 def audit(
@@ -40,8 +35,8 @@ def audit(
     Its exact output is computed in float64 from its weights; the margin to overflow is that of the exact numbers.
 
     Args:
-        model: one of mpno's, or a model after :func:`mpno.convert`. Of others only what their own Fourier transforms
-            show is seen. Real layers that are not mpno's run as they are, in every setting.
+        model: one of mpno's, or a model after :func:`mpno.convert`, whose real layers run under torch.autocast in amp and
+            mixed. Of others only what their own Fourier transforms show is seen.
         batch: one input, (batch, channels, *grid), on the model's device.
         format: the low format of the settings.
         settings: short forms of precision settings; `format` is theirs unless they name one. A schedule counts as its
@@ -63,13 +58,12 @@ def audit(
     _check_batch(model, batch)
     plain, grids = _settings(settings, format), _grids(grids)
     devices = [batch.device] if batch.device.type == "cuda" else []
-    # torch saves the modes of determinism and of gradients; random numbers and copies are for us to keep apart.
     with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(batch.device):
         twin = _copied(model).eval()
         layers = spectral_layers(twin)
-        _set(twin, layers, FULL)
+        set_all(twin, layers, FULL)
         with _recording(layers) as calls, seeing_transforms(twin, set(layers), format) as unseen:
-            output = _run(twin, batch)
+            output = run(twin, batch)
         if not calls and not unseen:
             raise MpnoError(
                 f"audit: {type(model).__name__} ran no spectral layer and no Fourier transform; build it with mpno's "
@@ -78,107 +72,14 @@ def audit(
         found = plain if layers else [FULL]
         precisions = {}
         for setting in found:
-            _set(twin, layers, setting)
+            set_all(twin, layers, setting)
             precisions[setting] = {name: layer.precision for name, layer in layers.items()}
         rows = tuple(audit_layer(call, [(s.label, precisions[s][call.layer]) for s in found], grids) for call in calls)
-        whole = _Whole(twin, layers, batch, loss or nn.functional.mse_loss, output)
-        wholes = tuple(whole.audit(setting, precisions[setting], rows) for setting in found)
+        whole = Whole(twin, layers, batch, loss or nn.functional.mse_loss, output)
+        wholes = tuple(whole.audit(setting, precisions[setting]) for setting in found)
     return Audit(
         type(model).__name__, batch.device.type, tuple(batch.shape), get_format(format).name, rows, wholes, unseen.found
     )
-
-
-class _Whole:
-    """The model as a whole, in one setting after the other."""
-
-    def __init__(
-        self, model: nn.Module, layers: dict[str, SpectralLayer], batch: Tensor, loss: Loss, output: Tensor
-    ) -> None:
-        self.model, self.layers, self.batch, self.loss = model, layers, batch, loss
-        self.target_shape = output.shape
-        self.references: dict[tuple[tuple[str, str], ...], tuple[Tensor, str]] = {}
-
-    def audit(
-        self, setting: PrecisionSetting, precisions: dict[str, PrecisionSetting], rows: tuple[AuditedLayer, ...]
-    ) -> ModelInSetting:
-        _set(self.model, self.layers, setting)
-        y = _run(self.model, self.batch)
-        memory, why = self._memory(setting)
-        exact, kind = self._reference({name: p.stabiliser for name, p in precisions.items()})
-        plain, _ = self._reference(dict.fromkeys(precisions, "none"))
-        return ModelInSetting(
-            setting.label,
-            relative_error(y, exact),
-            relative_error(y, plain),
-            kind,
-            worst_evidence(self._evidence(precisions)),
-            memory,
-            why,
-        )
-
-    def _evidence(self, precisions: dict[str, PrecisionSetting]) -> list[Evidence]:
-        return [evidence_of(p, Probe(self.layers[name]).transform, self.batch.device) for name, p in precisions.items()]
-
-    def _reference(self, stabilisers: Stabilisers) -> tuple[Tensor, str]:
-        """The model's output in float64 with these stabilisers, or in full where it does not run in float64."""
-        key = tuple(sorted(stabilisers.items()))
-        if key not in self.references:
-            _set(self.model, self.layers, FULL)
-            for name, layer in self.layers.items():
-                layer.set_precision(PrecisionSetting(stabiliser=stabilisers[name]))
-            exact = _in_float64(self.model, self.batch, stabilisers)
-            self.references[key] = (_run(self.model, self.batch), "full") if exact is None else (exact, "float64")
-        return self.references[key]
-
-    def _memory(self, setting: PrecisionSetting) -> tuple[dict[str, int] | None, str]:
-        """Of a training step on meta tensors, or why there is none."""
-        without = [p.format for p in setting.variants if p.format not in DTYPES]
-        if without:
-            return None, f"no hardware stores {without[0]}"
-
-        def on_meta(tensor: Tensor) -> Tensor:
-            return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
-
-        parameters = {name: on_meta(p) for name, p in self.model.named_parameters()}
-        buffers = {name: on_meta(b) for name, b in self.model.named_buffers()}
-        x, y = on_meta(self.batch.detach()), torch.empty(self.target_shape, device="meta")
-        self.model.train()
-        try:
-            with torch.enable_grad():
-                return step_bytes(
-                    lambda: self.loss(torch.func.functional_call(self.model, {**parameters, **buffers}, x), y),
-                    list(parameters.values()),
-                    [x, y],
-                    list(buffers.values()),
-                ), ""
-        except Exception as error:  # whatever a user's model cannot do on shapes alone
-            return None, f"the model does not run on shapes alone: {str(error).strip().splitlines()[0]}"
-        finally:
-            self.model.eval()
-
-
-def _in_float64(model: nn.Module, batch: Tensor, stabilisers: Stabilisers) -> Tensor | None:
-    try:
-        twin = copy.deepcopy(model)
-        for name, layer in spectral_layers(twin).items():
-            layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
-        twin._apply(_widened)
-        with Widened():
-            y = twin(batch.double())
-    except Exception:  # whatever a user's model cannot do in float64
-        return None
-    return y if isinstance(y, Tensor) and y.dtype is torch.float64 else None
-
-
-def _exact_forward(probe: Probe, stabiliser: Stabiliser) -> Callable[..., Tensor]:
-    # What else a layer takes names the size of its result, which is the input's.
-    return lambda x, *_, **__: probe.exact(x, stabiliser).output
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 @contextlib.contextmanager
@@ -204,20 +105,6 @@ def _recording(layers: dict[str, SpectralLayer]) -> Iterator[list[Call]]:
             handle.remove()
 
 
-def _set(model: nn.Module, layers: dict[str, SpectralLayer], setting: PrecisionSetting) -> None:
-    if layers:
-        set_precision(model, setting)
-
-
-def _run(model: nn.Module, batch: Tensor) -> Tensor:
-    y = model(batch.clone())
-    if not isinstance(y, Tensor):
-        raise MpnoError(
-            f"audit: {type(model).__name__} returned {type(y).__name__}; wrap it in a module that returns the tensor"
-        )
-    return y
-
-
 def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
@@ -239,6 +126,11 @@ def _check_batch(model: nn.Module, batch: Any) -> None:
         raise MpnoError(f"audit: the batch is {batch.dtype}; pass floating-point numbers, as batch.float()")
     if batch.numel() == 0:
         raise MpnoError(f"audit: the batch has shape {tuple(batch.shape)}, no numbers; pass one sample or more")
+    for parameter in model.parameters():
+        if parameter.device != batch.device:
+            raise MpnoError(
+                f"audit: the batch is on {batch.device}, the model on {parameter.device}; move one to the other's device"
+            )
     if not bool(batch.isfinite().all()):
         count = int((~batch.isfinite()).sum())
         raise MpnoError(f"audit: {count} of {batch.numel()} numbers of the batch are NaN or infinite; clean it first")

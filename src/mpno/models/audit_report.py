@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mpno.models.audit_verdict import layer_verdict, model_verdict
+from mpno.models.audit_verdict import FAR, layer_verdict, model_verdict
 from mpno.numerics.aligned import aligned
 from mpno.numerics.monitor import Headroom
 from mpno.specs import get_format
@@ -122,7 +122,7 @@ class ModelInSetting:
         reference: ``float64``, or ``full`` where the model does not run in float64.
         evidence: of `error` and `change`.
         memory: bytes of one training step as :func:`mpno.numerics.step_bytes` counts them, predicted from shapes.
-        why: where there is no `memory`, the reason.
+        why: what could not be found out, and why.
     """
 
     setting: str
@@ -207,7 +207,7 @@ class Audit:
                 if (worst := found.worst) is None:
                     continue
                 used = [f"{found.at(points):.3g}" for points in (found.points, *layer.grids)]
-                most = "any" if math.isinf(found.most_points) else f"{found.most_points:,.0f}"
+                most = "any" if found.most_points > FAR else f"{found.most_points:,.0f}"
                 shares = [f"{found.flushed:.1%}", f"{found.subnormal:.1%}"]
                 row = (_short(layer.layer), worst.step, *used, most, *shares)
                 rows.setdefault(row, []).append(found.setting)
@@ -243,7 +243,7 @@ class Audit:
         for found in self.settings:
             if found.why:
                 reasons.setdefault(found.why, []).append(found.setting)
-        notes = [f"no memory for {', '.join(names)}: {why}" for why, names in reasons.items()]
+        notes = [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
         title = "the whole model; memory of one training step on CUDA, predicted from shapes"
         return "\n".join([title, aligned(head, rows, left=1), *(_wrapped([note]) for note in notes)])
 

@@ -8,65 +8,74 @@ from typing import TYPE_CHECKING
 from mpno.specs import get_format
 
 if TYPE_CHECKING:
-    from mpno.models.audit_report import Audit, AuditedLayer, LayerInSetting
+    from mpno.models.audit_report import Audit, AuditedLayer, LayerInSetting, ModelInSetting
+
+
+FAR = 1e9
+"""Grid points that nobody has."""
+REMEDY = "transform in full (triple FHH) or use transform matmul"
 
 
 def layer_verdict(layer: AuditedLayer) -> str:
-    """One sentence per group of settings that fare alike."""
+    """A clause per group of settings that fare alike."""
     groups: dict[str, list[str]] = {}
     for found in layer.settings:
         if found.stages:
             groups.setdefault(_fate(found, layer), []).append(found.setting)
     texts = [f"{', '.join(names)}: {text}" for text, names in groups.items()]
-    return " ".join(texts) or "in fp32 in every setting audited: nothing here can overflow."
+    return "; ".join(texts) or "in fp32 in every setting audited: nothing here can overflow"
 
 
 def model_verdict(audit: Audit) -> str:
     """The same for the model, whose weakest layer decides; then a line per setting on rounding error and memory."""
     if not audit.layers:
-        return "no layer of mpno's: the settings have nothing to act on; mpno.convert(model) first."
+        return "no layer that a setting could act on: mpno.convert(model) first"
     groups: dict[str, list[str]] = {}
     for index, whole in enumerate(audit.settings):
         found = [(layer, layer.settings[index]) for layer in audit.layers if layer.settings[index].stages]
-        if not found:
-            continue
-        failing = [layer.layer for layer, f in found if f.overflows]
-        if failing:
-            names = failing[0] if len(failing) == 1 else f"{len(failing)} layers, {failing[0]} first"
-            text = f"overflows here in {names}: transform in full (triple FHH) or use transform matmul."
-        else:
-            layer, weakest = min(found, key=lambda pair: pair[1].most_points / pair[1].points)
-            text = _fate(weakest, layer, f" ({layer.layer} is nearest to overflow)")
-            if not math.isfinite(whole.error):
-                text = "gives numbers that are not finite outside the spectral layers: keep real layers in full."
-        groups.setdefault(text, []).append(whole.setting)
+        if found:
+            groups.setdefault(_overall(found, whole), []).append(whole.setting)
     texts = [f"{', '.join(names)}: {text}" for text, names in groups.items()]
-    texts = texts or ["No setting audited puts a spectral layer into a low format: nothing can overflow there."]
+    texts = texts or ["no setting audited puts a spectral layer into a low format: nothing can overflow there"]
     return "\n".join([*texts, *_costs(audit)])
 
 
+def _overall(found: list[tuple[AuditedLayer, LayerInSetting]], whole: ModelInSetting) -> str:
+    failing = [(layer, f) for layer, f in found if f.overflows]
+    if failing:
+        names = [layer.layer for layer, _ in failing]
+        first = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        safe = [c.name for c in failing[0][1].choices if all(c.name in {d.name for d in f.choices} for _, f in failing)]
+        return f"overflows here in {first}; {_use(safe, 'these layers')}"
+    if not math.isfinite(whole.error):
+        return f"safe in the spectral layers, but the model's output is not finite{f' ({whole.why})' * bool(whole.why)}"
+    layer, weakest = min(found, key=lambda pair: pair[1].most_points / pair[1].points)
+    text = _fate(weakest, layer, f" in {layer.layer}" * (len(found) > 1))
+    beyond = [points for points in layer.grids if weakest.at(points) > 1]
+    return f"{text}; beyond, {REMEDY}" if beyond else text
+
+
 def _fate(found: LayerInSetting, layer: AuditedLayer, where: str = "") -> str:
+    """What becomes of one layer in one setting."""
     worst = found.worst
     assert worst is not None
-    limit = get_format(found.format).max
-    out = "transform in full (triple FHH) or use transform matmul"
+    here, limit = found.at(found.points), get_format(found.format).max
     if found.overflows:
-        if found.at(found.points) > 1:
-            why = f"the {worst.step} reaches {worst.largest:,.4g}, {found.format} ends at {limit:,.5g}"
+        if here > 1:
+            why = f"the {worst.step} reaches {worst.largest:,.6g}, {found.format} ends at {limit:,.6g}"
         else:
-            why = "the output is not finite"
+            why = "the output is not finite" if found.powers_of_two else "half FFTs take powers of two only"
         safe = [f"{choice.name} (error {choice.error:.1e}, {choice.evidence})" for choice in found.choices]
-        return f"overflows here: {why}; use {' or '.join(safe) or 'full for this layer'}."
-    text = f"safe here{where}: {found.at(found.points):.2g} of {found.format}'s maximum"
-    if math.isinf(found.most_points):
-        text += ", on finer grids too."
-    else:
-        text += f", up to about {_rounded(found.most_points)} points"
-        beyond = [points for points in layer.grids if found.at(points) > 1]
-        text += f"; at {beyond[0]:,} it would overflow: {out}." if beyond else "."
-    if not found.powers_of_two:
-        text += " A GPU's half FFT takes powers of two only, which this grid is not: use transform matmul."
-    return text
+        return f"overflows here: {why}; {_use(safe, 'this layer')}"
+    text = f"safe here, {here:.2g} of {found.format}'s maximum{where}"
+    text += ", on any finer grid" if found.most_points > FAR else f", up to about {_rounded(found.most_points)} points"
+    beyond = [points for points in layer.grids if found.at(points) > 1]
+    text += f", overflow at {beyond[0]:,}" if beyond else ""
+    return text if found.powers_of_two else f"{text}, but half FFTs on a GPU want powers of two: transform matmul"
+
+
+def _use(choices: list[str], what: str) -> str:
+    return f"use {' or '.join(choices)}" if choices else f"keep {what} in full"
 
 
 def _costs(audit: Audit) -> list[str]:
@@ -77,9 +86,11 @@ def _costs(audit: Audit) -> list[str]:
             continue
         lower = ", a lower estimate" if found.evidence == "simulated" else ""
         text = f"{found.setting}: rounding error {found.error:.1e} of the output ({found.evidence}{lower})"
+        if found.change > 2 * found.error:
+            text += f", its stabiliser changes the output by {found.change:.1e}"
         if full and found.memory:
             text += f", peak memory {found.memory['peak'] / full['peak']:.0%} of full's (predicted)"
-        texts.append(text + ".")
+        texts.append(text)
     return texts
 
 
