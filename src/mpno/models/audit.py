@@ -35,8 +35,8 @@ def audit(
     Its exact output is computed in float64 from its weights; the margin to overflow is that of the exact numbers.
 
     Args:
-        model: one of mpno's, or a model after :func:`mpno.convert`, whose real layers run under torch.autocast in amp and
-            mixed. Of others only what their own Fourier transforms show is seen.
+        model: one of mpno's, or a model after :func:`mpno.convert`, whose real layers run under torch.autocast in
+            amp and mixed. Of others only what their own Fourier transforms show is seen.
         batch: one input, (batch, channels, *grid), on the model's device.
         format: the low format of the settings.
         settings: short forms of precision settings; `format` is theirs unless they name one. A schedule counts as its
@@ -115,7 +115,7 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from None
 
 
-def _check_batch(model: nn.Module, batch: Any) -> None:
+def _check_batch(model: Any, batch: Any) -> None:
     if not isinstance(model, nn.Module):
         raise MpnoError(f"audit: the model is a {type(model).__name__}; pass a torch.nn.Module")
     if not isinstance(batch, Tensor):
@@ -129,7 +129,7 @@ def _check_batch(model: nn.Module, batch: Any) -> None:
     for parameter in model.parameters():
         if parameter.device != batch.device:
             raise MpnoError(
-                f"audit: the batch is on {batch.device}, the model on {parameter.device}; move one to the other's device"
+                f"audit: the batch is on {batch.device}, the model on {parameter.device}; move one with .to(device)"
             )
     if not bool(batch.isfinite().all()):
         count = int((~batch.isfinite()).sum())
