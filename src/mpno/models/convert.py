@@ -24,7 +24,7 @@ from mpno.specs.names import Transform
 _SUSPECT = re.compile(r"(spectral|fourier|fno).*conv|conv.*(spectral|fourier|fno)", re.IGNORECASE)
 _TRANSFORMS = frozenset(name for name in dir(torch.fft) if "fft" in name) | {"stft", "istft"}
 _ALIKE = 1e-2
-"""Relative distance up to which two computations are one: TF32 rounds by a twentieth of it, another layer differs by 1."""
+"""Relative distance up to which two computations are one: TF32 rounds by a twentieth of it, another layer is 1 apart."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,6 @@ class Converted(nn.Module):
 
     _conversion: _Conversion
 
-    @property
-    def precision(self) -> PrecisionSetting:
-        return self._conversion.precision
-
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; the parameters stay as they are."""
         old, setting = self._conversion, PrecisionSetting.model_validate(precision)
@@ -157,7 +153,6 @@ class Converted(nn.Module):
                     "converted layer keeps the grid: resample outside it, or mpno.revert the model"
                 )
         conversion = self._conversion
-        # The layer is where its setting has to be shown to act, so no autocast reaches into it.
         with no_autocast(x.device):
             y = _convolve(self, conversion.kernel(self), x, conversion.precision, conversion.transform)
         on = torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)
@@ -217,9 +212,9 @@ def _survey(model: nn.Module) -> tuple[list[_Known], list[LeftLayer]]:
             conversion = module._conversion
             known.append((path, module, conversion.kind, conversion.kernel))
             return
-        if type(module).__module__.partition(".")[0] == "mpno":
+        if any(base.__module__.partition(".")[0] == "mpno" for base in type(module).__mro__):
             if hasattr(module, "set_precision"):
-                left.append(LeftLayer(path, type(module).__name__, "mpno's own; use mpno.set_precision"))
+                left.append(LeftLayer(path, type(module).__name__, "it is mpno's own; use mpno.set_precision"))
             return
         if adapter := find_adapter(module):
             reason = _objection(module, adapter.kernel)
@@ -244,8 +239,9 @@ def _suspicion(module: nn.Module) -> str | None:
         return "it has complex parameters"
     if type(module).__module__.partition(".")[0] == "torch":
         return None
-    if called := sorted(_TRANSFORMS.intersection(*[_names(type(module))])):
-        return f"it calls {', '.join(called)}"
+    if called := _TRANSFORMS & _names(type(module)):
+        # The module torch.fft has a function's name.
+        return f"it calls {', '.join(sorted(called - {'fft'} or called))}"
     return "its name says so" if _SUSPECT.search(type(module).__name__) else None
 
 
