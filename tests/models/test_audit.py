@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign import SpectralConv2d
 from torch import Tensor, nn
 
 import mpno
@@ -147,27 +148,14 @@ def test_memory_is_what_a_planned_run_needs(setting: str) -> None:
     assert found.memory == predict_bytes(spec)
 
 
-class SpectralConv2d(nn.Module):
-    """The Fourier layer of 2020, as people have it in their own files."""
-
-    def __init__(self, width: int, modes: int) -> None:
-        super().__init__()
-        self.modes1 = self.modes2 = modes
-        self.weights1, self.weights2 = (
-            nn.Parameter(torch.randn(width, width, modes, modes, dtype=torch.cfloat) / width) for _ in range(2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        m, s = self.modes1, torch.fft.rfft2(x)
-        out = torch.zeros_like(s)
-        out[:, :, :m, :m] = torch.einsum("bixy,ioxy->boxy", s[:, :, :m, :m], self.weights1)
-        out[:, :, -m:, :m] = torch.einsum("bixy,ioxy->boxy", s[:, :, -m:, :m], self.weights2)
-        return torch.fft.irfft2(out, s=x.shape[-2:])
-
-
 def someones() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(1, 4, 1), SpectralConv2d(4, 5), nn.BatchNorm2d(4), nn.GELU(), nn.Dropout(), SpectralConv2d(4, 5)
+        nn.Conv2d(1, 4, 1),
+        SpectralConv2d(4, 4, 5, 5),
+        nn.BatchNorm2d(4),
+        nn.GELU(),
+        nn.Dropout(),
+        SpectralConv2d(4, 4, 5, 5),
     )
 
 

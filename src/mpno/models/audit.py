@@ -73,7 +73,7 @@ def audit(
         precisions = {}
         for setting in found:
             set_all(twin, layers, setting)
-            precisions[setting] = {name: layer.precision for name, layer in layers.items()}
+            precisions[setting] = {name: Probe(layer).precision for name, layer in layers.items()}
         rows = tuple(audit_layer(call, [(s.label, precisions[s][call.layer]) for s in found], grids) for call in calls)
         whole = Whole(twin, layers, batch, loss or nn.functional.mse_loss, output)
         wholes = tuple(whole.audit(setting, precisions[setting]) for setting in found)

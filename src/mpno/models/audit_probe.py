@@ -38,6 +38,10 @@ class Probe:
         return self.layer._conversion.transform if isinstance(self.layer, Converted) else self.layer.transform
 
     @property
+    def precision(self) -> PrecisionSetting:
+        return self.layer._conversion.precision if isinstance(self.layer, Converted) else self.layer.precision
+
+    @property
     def channels_last(self) -> bool:
         return not isinstance(self.layer, Converted) and self.layer.channels_last
 
