@@ -17,8 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mpno.measurement.memory import LiveBytes
-from mpno.numerics import matmul_is_native, processor_name
+from mpno.numerics import LiveBytes, matmul_is_native, processor_name
 from mpno.specs import ContractionSpec
 from mpno.specs.names import ContractionOption
 from mpno.spectral.modes import kept_modes

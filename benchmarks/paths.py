@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from opt_einsum.paths import BranchBound, auto, optimal
 
-from mpno.measurement.memory import LiveBytes
+from mpno.numerics import LiveBytes
 from mpno.specs import ContractionSpec
 from mpno.specs.names import Factorization, PathStrategy, WeightLayout
 from mpno.spectral.modes import kept_modes

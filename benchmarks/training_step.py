@@ -127,7 +127,7 @@ def work(arm: Arm, case: dict[str, int], threads: int) -> None:
     """A worker: one step, timed, for every line that comes in."""
     import torch
 
-    from mpno.measurement.memory import LiveBytes
+    from mpno.numerics import LiveBytes
     from mpno.training.allocator import keep_freed_memory
 
     torch.set_num_threads(threads)

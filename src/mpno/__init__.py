@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpno.measurement import describe
-    from mpno.models import FNO, GINO, SFNO, Geometry, UNet, audit, convert, from_neuralop, load, make_model, register_adapter, revert, save
+    from mpno.models import (
+        FNO,
+        GINO,
+        SFNO,
+        Audit,
+        Geometry,
+        UNet,
+        audit,
+        convert,
+        from_neuralop,
+        load,
+        make_model,
+        register_adapter,
+        revert,
+        save,
+    )
     from mpno.numerics import GradScaler, RangeMonitor, round_to, set_precision, trace_dtypes
     from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, RunSpec
     from mpno.spectral import SpectralConv, SphericalConv
@@ -19,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audit": "mpno.models",
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
     "GINO": "mpno.models",
@@ -54,6 +70,7 @@ __all__ = [
     "FNO",
     "GINO",
     "SFNO",
+    "Audit",
     "ContractionSpec",
     "Geometry",
     "GradScaler",

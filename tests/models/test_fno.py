@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mpno import FNO, MpnoError
-from mpno.measurement.memory import LiveBytes
 from mpno.models import make_model
+from mpno.numerics import LiveBytes
 from mpno.specs import ContractionSpec, FNOSpec, get_format
 from mpno.specs.names import Transform
 from mpno.spectral.weights import SpectralWeight

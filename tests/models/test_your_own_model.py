@@ -42,3 +42,12 @@ def test_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"torch": torch, "mpno": mpno, "TheirConv": TheirConv}
     exec(compile(BLOCKS[2][1], PAGE.name, "exec"), names)
     assert [layer.kind for layer in mpno.convert(TheirConv(), "full").converted] == ["TheirConv"]
+
+
+def test_the_audit(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lifted fields of the order of 10^5 overflow without tanh, and with it they do not."""
+    names: dict[str, Any] = {"mpno": mpno, "model": Net(), "x": torch.full((2, 1, 8, 8), 1e5)}
+    exec(compile(BLOCKS[3][1], PAGE.name, "exec"), names)
+    printed = capsys.readouterr().out
+    assert printed.startswith("audit of Net on cpu") and "conv0 mixed overflows" not in printed
+    assert "conv0 half, stabiliser none overflows: [" in printed and len(names["rows"]) == 2 * 3 * 3 + 3

@@ -2,6 +2,7 @@
 
 from mpno.models.adapters import register_adapter
 from mpno.models.audit import audit
+from mpno.models.audit_report import Audit
 from mpno.models.build import make_model
 from mpno.models.convert import ConversionReport, convert, revert
 from mpno.models.fno import FNO
@@ -17,6 +18,7 @@ __all__ = [
     "FNO",
     "GINO",
     "SFNO",
+    "Audit",
     "ConversionReport",
     "CornerKernel",
     "Geometry",

@@ -86,11 +86,11 @@ class CornerKernel(Kernel):
                 raise MpnoError(
                     f"{_name(layer)} got a grid of {grid} points; its modes {self.modes} want {least} or more"
                 )
-        weight = self._joined(grid)
+        weight = self.joined(grid)
         kept = KeptModes(grid, tuple(weight.shape[2:]), (0,) * len(grid))
         return _convolve_dense(layer, x, kept, weight, self.bias, precision, transform)
 
-    def _joined(self, grid: tuple[int, ...]) -> Tensor:
+    def joined(self, grid: tuple[int, ...]) -> Tensor:
         """One tensor whose frequencies ascend along every axis."""
         corners: Sequence[Tensor] = self.corners
         for axis, (n, m) in enumerate(zip(grid[:-1], self.modes, strict=False), start=2):
@@ -137,7 +137,7 @@ class JointKernel(Kernel):
     def convolve(
         self, layer: nn.Module, x: Float[Tensor, "b *grid i"], precision: PrecisionSetting, transform: Transform
     ) -> Float[Tensor, "b *grid o"]:
-        kept = self._kept(tuple(x.shape[1:-1]), layer)
+        kept = self.kept(tuple(x.shape[1:-1]), layer)
         if self.factorization == "dense":
             weight = self.parts[0]
             for axis, (start, count) in enumerate(zip(kept.starts, kept.counts, strict=True), start=2):
@@ -153,7 +153,8 @@ class JointKernel(Kernel):
 
         return convolve(layer, x, kept, contract, precision, transform=transform, bias=self.bias)
 
-    def _kept(self, grid: tuple[int, ...], layer: nn.Module) -> KeptModes:
+    def kept(self, grid: tuple[int, ...], layer: nn.Module) -> KeptModes:
+        """The modes kept on a grid, and where they stand among those stored."""
         if any(n % 2 for n in grid[:-1]):
             raise MpnoError(
                 f"{_name(layer)} got a grid of {grid} points; allowed are even numbers on all axes but the last: the "
@@ -193,15 +194,19 @@ class SphericalKernel(Kernel):
     def convolve(
         self, layer: nn.Module, x: Float[Tensor, "b lat lon i"], precision: PrecisionSetting, transform: Transform
     ) -> Float[Tensor, "b lat lon o"]:
-        nlat, nlon = x.shape[1:-1]
+        kept = self.kept(tuple(x.shape[1:-1]), layer)
+        weight = torch.view_as_real(self.weight).permute(2, 0, 3, 1)
+        where = "sht" if transform == "fft" else transform
+        return convolve_sphere(layer, x, kept, weight, precision, transform=where, bias=self.bias)
+
+    def kept(self, grid: tuple[int, ...], layer: nn.Module) -> Truncation:
+        """The harmonics kept on a grid."""
+        nlat, nlon = grid
         degrees = self.weight.shape[2]
         orders = min(self.orders, degrees)
         if nlon // 2 + 1 < orders:
             raise MpnoError(f"{_name(layer)} got {nlon} longitudes; its {orders} orders want {2 * orders - 2} or more")
-        kept = Truncation(nlat, nlon, degrees, orders, self.grid)
-        weight = torch.view_as_real(self.weight).permute(2, 0, 3, 1)
-        where = "sht" if transform == "fft" else transform
-        return convolve_sphere(layer, x, kept, weight, precision, transform=where, bias=self.bias)
+        return Truncation(nlat, nlon, degrees, orders, self.grid)
 
 
 def _convolve_dense(

@@ -1,6 +1,7 @@
 """Number formats on tensors: rounding, what is native where, layers in a precision setting, stabilisers."""
 
 from mpno.numerics.layers import PointwiseLinear, add, add_gated, gelu, hold_anew, no_autocast, widest
+from mpno.numerics.live import LiveBytes, step_bytes
 from mpno.numerics.monitor import RangeMonitor, observe
 from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name
 from mpno.numerics.recompute import cheap, recomputing
@@ -13,6 +14,7 @@ from mpno.numerics.trace import trace_dtypes
 __all__ = [
     "DTYPES",
     "GradScaler",
+    "LiveBytes",
     "PointwiseLinear",
     "RangeMonitor",
     "add",
@@ -31,6 +33,7 @@ __all__ = [
     "round_to",
     "set_precision",
     "stabilise",
+    "step_bytes",
     "trace_dtypes",
     "undo_factor",
     "widest",

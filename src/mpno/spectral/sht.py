@@ -171,13 +171,20 @@ def _check_native(nlon: int, format: str, device: torch.device) -> None:
 @functools.lru_cache(maxsize=64)
 def _table(kept: Truncation, direction: Literal["forward", "inverse"], format: str, device: torch.device) -> Tensor:
     """The Legendre step's matrices as held in `format`: (orders, degrees, lat) forward, (orders, lat, degrees) back."""
-    # Cached, so it must not take on what surrounds the first call: a device context or inference mode.
+    with torch.inference_mode(False), torch.no_grad():
+        return hold(legendre_matrices(kept, direction).float().contiguous().to(device), format)
+
+
+def legendre_matrices(
+    kept: Truncation, direction: Literal["forward", "inverse"]
+) -> Float[Tensor, "orders degrees_or_lat lat_or_degrees"]:
+    """The Legendre step in float64, as :func:`_table` orders it; forward includes the quadrature weights."""
+    # Kept for later calls, so it must not take on what surrounds the first: a device context or inference mode.
     with torch.device("cpu"), torch.inference_mode(False), torch.no_grad():
         harmonics = _torch_harmonics()
         colatitudes, weights = harmonics.quadrature.precompute_latitudes(kept.nlat, grid=kept.grid)
         functions = harmonics.legendre.legpoly(kept.orders, kept.degrees, colatitudes.cos())
-        matrix = functions * (2 * torch.pi * weights) if direction == "forward" else functions.mT
-        return hold(matrix.float().contiguous().to(device), format)
+        return functions * (2 * torch.pi * weights) if direction == "forward" else functions.mT
 
 
 def _torch_harmonics() -> ModuleType:

@@ -1,0 +1,153 @@
+"""A whole model in one precision setting after the other: rounding error against float64, memory of a step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
+
+from mpno.models.audit_layers import relative_error
+from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
+from mpno.models.audit_report import ModelInSetting, worst_evidence
+from mpno.numerics import DTYPES, evidence_of, set_precision, step_bytes
+from mpno.numerics.widen import Widened
+from mpno.specs import MpnoError, PrecisionSetting
+from mpno.specs.names import Evidence, Stabiliser
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Stabilisers = dict[str, Stabiliser]
+FULL = PrecisionSetting()
+
+
+class Whole:
+    """The model as a whole, in one setting after the other."""
+
+    def __init__(
+        self, model: nn.Module, layers: dict[str, SpectralLayer], batch: Tensor, loss: Loss, output: Tensor
+    ) -> None:
+        self.model, self.layers, self.batch, self.loss = model, layers, batch, loss
+        self.target_shape = output.shape
+        # Models that are not mpno's get their real layers' format from torch.autocast.
+        self.own = hasattr(model, "set_precision") or not layers
+        self.references: dict[tuple[tuple[str, str], ...], tuple[Tensor, str]] = {}
+
+    def audit(self, setting: PrecisionSetting, precisions: dict[str, PrecisionSetting]) -> ModelInSetting:
+        set_all(self.model, self.layers, setting)
+        y, trouble = self._output(setting)
+        memory, missing = self._memory(setting)
+        exact, kind = self._reference({name: p.stabiliser for name, p in precisions.items()})
+        plain, _ = self._reference(dict.fromkeys(precisions, "none"))
+        return ModelInSetting(
+            setting.label,
+            math.inf if y is None else relative_error(y, exact),
+            math.inf if y is None else relative_error(y, plain),
+            kind,
+            worst_evidence(self._evidence(precisions)),
+            memory,
+            "; ".join(filter(None, (trouble, missing))),
+        )
+
+    def _output(self, setting: PrecisionSetting) -> tuple[Tensor | None, str]:
+        """In the setting, under torch.autocast where that is what brings real layers into its format."""
+        device, real = self.batch.device.type, setting.real
+        try:
+            if self.own or real == "fp32":
+                return run(self.model, self.batch), ""
+            if real not in DTYPES or not torch.amp.is_autocast_available(device):
+                return run(self.model, self.batch), f"real layers ran in fp32: torch.autocast has no {real} here"
+            with torch.autocast(device, dtype=DTYPES[real]):
+                return run(self.model, self.batch), ""
+        except (MpnoError, RuntimeError) as error:
+            return None, f"does not run here: {first_line(error)}"
+
+    def _evidence(self, precisions: dict[str, PrecisionSetting]) -> list[Evidence]:
+        return [evidence_of(p, Probe(self.layers[name]).transform, self.batch.device) for name, p in precisions.items()]
+
+    def _reference(self, stabilisers: Stabilisers) -> tuple[Tensor, str]:
+        """The model's output in float64 with these stabilisers, or in full where it does not run in float64."""
+        key = tuple(sorted(stabilisers.items()))
+        if key not in self.references:
+            set_all(self.model, self.layers, FULL)
+            for name, layer in self.layers.items():
+                layer.set_precision(PrecisionSetting(stabiliser=stabilisers[name]))
+            exact = _in_float64(self.model, self.batch, stabilisers)
+            self.references[key] = (run(self.model, self.batch), "full") if exact is None else (exact, "float64")
+        return self.references[key]
+
+    def _memory(self, setting: PrecisionSetting) -> tuple[dict[str, int] | None, str]:
+        """Of a training step on meta tensors, or why there is none."""
+        without = [p.format for p in setting.variants if p.format not in DTYPES]
+        if without:
+            return None, f"no memory: no hardware stores {without[0]}"
+
+        try:
+            twin = _with_tensors(self.model, _shape_of).train()
+            with torch.enable_grad(), torch.device("meta"):
+                x, y = _shape_of(self.batch), torch.empty(self.target_shape)
+                found = step_bytes(lambda: self.loss(twin(x), y), list(twin.parameters()), [x, y], list(twin.buffers()))
+        except Exception as error:  # whatever a user's model cannot do on shapes alone
+            return None, f"no memory: the model does not run on shapes alone: {first_line(error)}"
+        autocast = not self.own and setting.real != "fp32"
+        return found, "memory counts real layers in fp32: torch.autocast does not act on shapes" if autocast else ""
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _in_float64(model: nn.Module, batch: Tensor, stabilisers: Stabilisers) -> Tensor | None:
+    try:
+        twin = _with_tensors(model, _widened)
+        for name, layer in spectral_layers(twin).items():
+            layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
+        with Widened():
+            y = twin(batch.double())
+    except Exception:  # whatever a user's model cannot do in float64
+        return None
+    return y if isinstance(y, Tensor) and y.dtype is torch.float64 else None
+
+
+def _exact_forward(probe: Probe, stabiliser: Stabiliser) -> Callable[..., Tensor]:
+    # What else a layer takes names the size of its result, which is the input's.
+    return lambda x, *_, **__: probe.exact(x, stabiliser).output
+
+
+def _with_tensors(model: nn.Module, change: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy whose parameters, buffers and other tensors of its modules are changed ones; what was shared stays so."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in tree_iter(vars(module)):
+            if isinstance(value, nn.Parameter):
+                memo[id(value)] = nn.Parameter(change(value.detach()), requires_grad=value.requires_grad)
+            elif isinstance(value, Tensor):
+                memo[id(value)] = change(value.detach())
+    return copy.deepcopy(model, memo)
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def set_all(model: nn.Module, layers: dict[str, SpectralLayer], setting: PrecisionSetting) -> None:
+    if layers:
+        set_precision(model, setting)
+
+
+def run(model: nn.Module, batch: Tensor) -> Tensor:
+    y = model(batch.clone())
+    if not isinstance(y, Tensor):
+        raise MpnoError(
+            f"audit: {type(model).__name__} returned {type(y).__name__}; wrap it in a module that returns the tensor"
+        )
+    return y
