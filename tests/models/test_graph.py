@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpno.measurement.memory import LiveBytes
 from mpno.models import graph
 from mpno.models.graph import Geometry, KernelIntegral, Neighbours, embed, find_neighbours, grid_points
+from mpno.numerics import LiveBytes
 from mpno.specs import MpnoError
 
 EPS = torch.finfo(torch.float32).eps / 2

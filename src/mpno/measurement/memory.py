@@ -28,7 +28,8 @@ def predict_bytes(
 
     Returns:
         What :func:`mpno.numerics.step_bytes` counts, which is ``parameters``, ``gradients``, ``optimiser``,
-        ``activations`` and ``peak`` in bytes; None for a format that no hardware stores, or a half transform of a grid that no GPU transforms.
+        ``activations`` and ``peak`` in bytes; None for a format that no hardware stores, or a half transform of a
+        grid that no GPU transforms.
     """
     if any(setting.format not in DTYPES for setting in spec.precision.variants):
         return None
