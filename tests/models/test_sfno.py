@@ -101,6 +101,14 @@ def test_the_peer_counts_orders_of_both_signs() -> None:
     assert isinstance(ours, SFNO) and ours.spec.modes == (5, 7)
 
 
+def test_the_peer_agrees_where_the_grid_resolves_its_degrees() -> None:
+    peer = peer_of()
+    ours = from_neuralop(peer)
+    nine, eight = (torch.randn(2, 3, n, 2 * n) for n in (9, 8))
+    assert relative(ours(nine), peer(nine)) <= tolerance("fp32")
+    assert relative(ours(eight), peer(eight)) > 10 * tolerance("fp32")
+
+
 def test_the_peers_latitudes_come_along() -> None:
     peer = peer_of()
     for conv in peer.fno_blocks.convs:
