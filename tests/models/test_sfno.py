@@ -96,6 +96,30 @@ def test_the_peers_weights_give_its_values_and_gradients(
     assert relative(*gradients) <= 2 * tolerance("fp32")
 
 
+def test_the_peer_counts_orders_of_both_signs() -> None:
+    ours = from_neuralop(peer_of(n_modes=(5, 14)))
+    assert isinstance(ours, SFNO) and ours.spec.modes == (5, 7)
+
+
+def test_the_peer_agrees_where_the_grid_resolves_its_degrees() -> None:
+    peer = peer_of()
+    ours = from_neuralop(peer)
+    nine, eight = (torch.randn(2, 3, n, 2 * n) for n in (9, 8))
+    assert relative(ours(nine), peer(nine)) <= tolerance("fp32")
+    assert relative(ours(eight), peer(eight)) > 10 * tolerance("fp32")
+
+
+def test_the_peers_latitudes_come_along() -> None:
+    peer = peer_of()
+    for conv in peer.fno_blocks.convs:
+        conv.sht_grids = ["legendre-gauss"] * 2
+    x = torch.randn(2, 3, *POINTS)
+    assert relative(from_neuralop(peer)(x), peer(x)) <= tolerance("fp32")
+    peer.fno_blocks.convs[1].sht_grids = ["legendre-gauss", "equiangular"]
+    with pytest.raises(MpnoError, match="sht_grids"):
+        from_neuralop(peer)
+
+
 def test_what_the_peer_has_and_we_have_not_is_refused() -> None:
     for changes, named in (({"domain_padding": 0.1}, "domain_padding"), ({"positional_embedding": None}, "embedding")):
         with pytest.raises(MpnoError, match=named):

@@ -14,7 +14,7 @@ from mpno.specs.names import SphericalTransform
 
 
 def neuralop_sfno(model: Any, precision: PrecisionSetting, transform: SphericalTransform | None) -> nn.Module:
-    """Our SFNO with the sizes and the weights of the peer's ``SFNO``; a factorised weight becomes the dense one it stands for.
+    """Our SFNO with the sizes and the weights of the peer's ``SFNO``, whose factorised weights become dense ones.
 
     Outputs agree where the grid resolves the modes: n degrees want 2 n - 1 equiangular latitudes. On a coarser
     grid the peer takes all n from a quadrature that is not exact for them, ours as many as it is exact for.
