@@ -107,6 +107,17 @@ def test_a_body_is_mapped_to_the_unit_cube_and_normalised(data: Path) -> None:
         np.testing.assert_array_equal(target[0, 0].numpy(), body.pressure)
 
 
+def test_a_body_without_the_speed_that_others_have_is_refused(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "spheres.h5"
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "spheres")
+    attrs |= {"source": "generate", "seed": 0, "parameter_names": ["radius"]}
+    train = [sphere(rng, 100, speed) for speed in (20.0, 30.0, None)]
+    write_bodies(path, {"train": train, "test": [sphere(rng, 100, 25.0)]}, attrs)
+    samples = load_samples(spec(data__n_train=3, data__n_test=1), path, CPU)
+    with pytest.raises(MpnoError, match="train body 2: has no inlet speed"):
+        samples.x[2:]
+
+
 @pytest.mark.parametrize("speeds", [None, (20.0, 20.0)])
 def test_a_speed_that_is_the_same_for_all_is_no_input(tmp_path: Path, speeds: tuple[float, float] | None) -> None:
     samples = load_samples(spec(), store(tmp_path / "spheres.h5", speeds), CPU)
