@@ -235,8 +235,9 @@ def test_back_to_full_and_back_to_the_original_are_exact(name: str) -> None:
 
 
 def test_a_shared_layer_is_converted_once_and_hooks_and_attributes_stay() -> None:
-    model = Net()
+    model: Any = Net()
     model.conv1 = model.conv0
+    model.elsewhere = nn.Sequential(model.conv0)  # under another parent too
     calls = []
     model.conv0.register_forward_hook(lambda *_: calls.append(1))
     report = mpno.convert(model)
