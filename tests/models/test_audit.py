@@ -23,7 +23,7 @@ from mpno.specs import FNOSpec, PrecisionSetting, get_format
 from mpno.training.build import build_loss, build_model
 
 sys.path.append(str(Path(__file__).parents[1] / "spectral"))
-from sphere_oracle import dense as dense_sphere  # type: ignore[reportMissingImports]  # noqa: E402
+from sphere_oracle import dense as dense_sphere  # type: ignore[reportMissingImports]
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support")
 MAX = get_format("fp16").max
