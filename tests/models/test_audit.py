@@ -23,7 +23,7 @@ from mpno.specs import FNOSpec, PrecisionSetting, get_format
 from mpno.training.build import build_loss, build_model
 
 sys.path.append(str(Path(__file__).parents[1] / "spectral"))
-from sphere_oracle import dense as dense_sphere
+from sphere_oracle import dense as dense_sphere  # type: ignore[reportMissingImports]
 
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support")
 MAX = get_format("fp16").max
@@ -120,17 +120,15 @@ def test_ranges_of_a_known_spectrum() -> None:
     assert layer.input.smallest == pytest.approx(1e-3)
 
 
-def test_underflow_is_counted_in_the_format() -> None:
-    """Coefficients 3e-9, 2e-9 and 5e-9 lie below 2^-25, which fp16 flushes; times 10^4 they are subnormal."""
-    conv = SpectralConv(1, 1, (6, 6))
-    tiny, small, plain = (
-        mpno.audit(conv, factor * wave(16), settings=("half+none",)).layers[0].settings[0]
-        for factor in (1e-9, 1e-5, 1.0)
-    )
-    # Rounding of the fp32 field leaves noise of 1e-7 of it in the other coefficients, so that all parts are nonzero.
-    assert tiny.flushed == 1.0 and tiny.subnormal == 0.0
-    assert 0 < small.subnormal < 1 and small.subnormal + small.flushed == 1.0
-    assert plain.flushed < 1.0 - 4 / 48
+@pytest.mark.parametrize(
+    ("value", "flushed", "subnormal"),
+    [(2.0**-25, 1.0, 0.0), (1.5 * 2.0**-25, 0.0, 1.0), (2.0**-15, 0.0, 1.0), (2.0**-14, 0.0, 0.0)],
+)
+def test_underflow_is_counted_in_the_format(value: float, flushed: float, subnormal: float) -> None:
+    """A constant field has one coefficient, itself. fp16 begins at 2^-24, half of which is a tie that goes to zero."""
+    audit = mpno.audit(SpectralConv(1, 1, (4, 4)), torch.full((1, 1, 8, 8), value), settings=("half+none",))
+    found = in_setting(audit, "half, stabiliser none")
+    assert (found.flushed, found.subnormal) == (flushed, subnormal)
 
 
 def test_fewer_digits_more_error() -> None:
