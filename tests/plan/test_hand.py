@@ -86,7 +86,7 @@ def test_the_recipe_is_that_of_the_pair(
         width,
         given.get("precision", "mixed" if spec.model.name == "sfno" else "full"),
     )
-    assert spec.model.name == given.get("model", {"car": "gino", "shallow-water": "sfno"}.get(given.get("data"), "fno"))
+    assert spec.model.name == given.get("model", {"car": "gino", "shallow-water": "sfno"}.get(given.get("data", "darcy"), "fno"))
 
 
 def test_scale_and_arm_and_the_user_s_changes_come_in_this_order(experiments: Mapping[str, Experiment]) -> None:

@@ -11,7 +11,7 @@ from mpno.datasets import write_store
 
 ATTRS: dict[str, Any] = {
     **dict.fromkeys(("title", "units_x", "units_y", "licence", "citation", "origin"), "toy"),
-    **{"name": "toy", "source": "import", "seed": None, "periodic": True},
+    "name": "toy", "source": "import", "seed": None, "periodic": True,
 }
 WAVES = [(k, m) for k in range(-2, 3) for m in range(3)]
 UNIT = 100.0
@@ -30,7 +30,8 @@ def fields(seed: int, n: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_analytic(path: Path, n_train: int = 48, grids: tuple[int, ...] = (16, 32, 64)) -> Path:
-    arrays = dict(zip(("train/16/x", "train/16/y"), fields(0, n_train, 16), strict=True))
+    x, y = fields(0, n_train, 16)
+    arrays = {"train/16/x": x, "train/16/y": y}
     for grid in grids:
         arrays |= dict(zip((f"test/{grid}/x", f"test/{grid}/y"), fields(1, 8, grid), strict=True))
     write_store(path, arrays, ATTRS, {"x": "waves", "y": "smoothed"})
