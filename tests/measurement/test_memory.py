@@ -45,6 +45,15 @@ def test_formats_without_hardware_have_no_memory() -> None:
     assert predict_bytes(spec("mixed-e5m2")) is None
 
 
+def test_half_transforms_that_no_gpu_has_have_no_memory() -> None:
+    def at(resolution: int, transform: str) -> RunSpec:
+        data = {"source": "generate", "resolution": resolution, "test_resolutions": [resolution]}
+        return RunSpec.model_validate({"data": data, "precision": "mixed", "transform": transform})
+
+    assert predict_bytes(at(20, "fft")) is None
+    assert predict_bytes(at(20, "matmul")) and predict_bytes(at(32, "fft"))
+
+
 def test_freed_bytes_are_given_back() -> None:
     counter = LiveBytes()
     with counter:

@@ -1,8 +1,6 @@
-"""The FNO against the peer library's, and its behaviour across grids and settings."""
+"""The FNO's behaviour across settings, its memory, and a TFNO's ranks."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
@@ -10,62 +8,14 @@ from torch import Tensor
 
 from mpno import FNO, MpnoError
 from mpno.measurement.memory import LiveBytes
-from mpno.specs import FNOSpec
+from mpno.models import make_model
+from mpno.specs import ContractionSpec, FNOSpec, get_format
 from mpno.specs.names import Transform
+from mpno.spectral.weights import SpectralWeight
 
 SMALL = FNOSpec(modes=(6, 6), width=8, layers=3)
-
-
-def peer_state(peer: Any, layers: int) -> dict[str, Tensor]:
-    """The peer's parameters under our names and in our layout."""
-    theirs = peer.state_dict()
-    state: dict[str, Tensor] = {}
-
-    def mlp(ours: str, name: str) -> None:
-        for ours_part, index in (("first", 0), ("second", 1)):
-            state[f"{ours}.{ours_part}.weight"] = theirs[f"{name}.fcs.{index}.weight"].squeeze(-1)
-            state[f"{ours}.{ours_part}.bias"] = theirs[f"{name}.fcs.{index}.bias"]
-
-    mlp("lifting", "lifting")
-    mlp("projection", "projection")
-    for i in range(layers):
-        block = f"blocks.{i}"
-        weight = torch.view_as_real(peer.fno_blocks.convs[i].weight.to_tensor().detach())
-        state[f"{block}.conv.weight"] = weight.permute(2, 3, 0, 4, 1)
-        state[f"{block}.conv.bias"] = theirs[f"fno_blocks.convs.{i}.bias"].flatten()
-        state[f"{block}.skip.linear.weight"] = theirs[f"fno_blocks.fno_skips.{i}.conv.weight"].squeeze(-1)
-        state[f"{block}.mlp_skip.gate"] = theirs[f"fno_blocks.channel_mlp_skips.{i}.weight"].flatten()
-        mlp(f"{block}.mlp", f"fno_blocks.channel_mlp.{i}")
-        for j in range(2):
-            name = f"fno_blocks.norm.{2 * i + j}"
-            if f"{name}.weight" in theirs:
-                state[f"{block}.norms.{j}.gain"] = theirs[f"{name}.weight"]
-                state[f"{block}.norms.{j}.shift"] = theirs[f"{name}.bias"]
-    return state
-
-
-@pytest.mark.parametrize("norm", ["none", "group"])
-@pytest.mark.parametrize("stabiliser", ["none", "tanh"])
-@pytest.mark.parametrize("transform", ["fft", "matmul"])
-def test_same_weights_give_the_peers_output(norm: str, stabiliser: str, transform: Transform) -> None:
-    models = pytest.importorskip("neuralop.models", reason="neuraloperator is not installed")
-    peer = models.FNO(
-        n_modes=SMALL.modes,
-        in_channels=2,
-        out_channels=1,
-        hidden_channels=SMALL.width,
-        n_layers=SMALL.layers,
-        norm="group_norm" if norm == "group" else None,
-        stabilizer="tanh" if stabiliser == "tanh" else None,
-    )
-    spec = SMALL.model_copy(update={"norm": norm})
-    ours = FNO(2, 1, spec, precision=f"full+{stabiliser}", transform=transform)
-    ours.load_state_dict(peer_state(peer, SMALL.layers))
-    x = torch.randn(3, 2, 16, 12)
-    assert torch.allclose(ours(x), peer(x), atol=2e-5)
-    assert sum(p.numel() for p in ours.parameters()) == sum(
-        p.numel() * (2 if p.is_complex() else 1) for p in peer.parameters()
-    )
+STORED = 12 * 2 + 6
+"""Roundings to a format on the way through two blocks, a dozen each, and through lifting and projection."""
 
 
 @pytest.mark.parametrize("transform", ["fft", "matmul"])
@@ -115,6 +65,56 @@ def test_the_cuda_route_stores_half_where_the_paper_does() -> None:
     """Traced on meta tensors, which take CUDA's path: what the backward saves is in 16 bits."""
     sizes = {precision: saved_field_bytes(precision) for precision in ("full+tanh", "amp+tanh", "mixed")}
     assert sizes["mixed"] < sizes["amp+tanh"] < sizes["full+tanh"]
+
+
+@pytest.mark.parametrize(("modes", "width", "rank"), [((64, 64), 64, 1092), ((64, 64), 32, 410)])
+def test_a_tfno_of_published_size_has_the_papers_ranks(modes: tuple[int, int], width: int, rank: int) -> None:
+    """Navier-Stokes and Darcy: CP factors of rank 0.05 in each of the two corners of a 2-D spectrum."""
+    corners = ContractionSpec(factorization="cp", rank=0.05, layout="corners")
+    spec = FNOSpec(name="tfno", modes=modes, width=width, contraction=corners)
+    with torch.device("meta"):
+        model = FNO(1, 1, spec)
+    weights = [module for module in model.modules() if isinstance(module, SpectralWeight)]
+    assert len(weights) == spec.layers
+    for weight in weights:
+        factors = [[tuple(p.shape) for p in part.parameters()] for part in weight.parts]
+        assert factors == [[(rank, 2), *((size, rank, 2) for size in (width, width, 32, 32))]] * 2
+
+
+def test_a_tfno_is_factorised_as_in_the_paper_unless_told_otherwise() -> None:
+    spec = FNOSpec.model_validate({"name": "tfno", "modes": [6, 6], "width": 8})
+    assert spec.contraction == ContractionSpec(factorization="cp", rank=0.05)
+    dense = FNOSpec.model_validate({"name": "tfno", "modes": [6, 6], "width": 8, "contraction": {}})
+    assert dense == FNOSpec(name="tfno", modes=(6, 6), width=8, contraction=ContractionSpec(factorization="dense"))
+    assert FNOSpec().contraction is None
+    # One pair for each of 8 in, 8 out and 6 x 4 stored modes.
+    assert make_model(dense, 1, 1).get_parameter("blocks.0.conv.weight.parts.0.0").numel() == 2 * 8 * 8 * 6 * 4
+
+
+@pytest.mark.parametrize("precision", ["full", "amp", "half", "mixed", "mixed-bf16"])
+@pytest.mark.parametrize("transform", ["fft", "matmul"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        FNOSpec(modes=(6,), width=8, layers=2, padding=0.25, norm="instance", skip="soft-gating"),
+        FNOSpec(name="tfno", modes=(4, 6), width=8, layers=2, padding=0.1, skip="identity", mlp_skip="linear"),
+        FNOSpec(name="tfno", modes=(4, 4, 4), width=8, layers=2, norm="group", mlp_skip="identity"),
+    ],
+)
+def test_every_option_runs_in_every_setting(spec: FNOSpec, transform: Transform, precision: str) -> None:
+    model = make_model(spec, 2, 1, precision=precision, transform=transform)
+    full = make_model(spec, 2, 1, precision="full+tanh", transform=transform)
+    full.load_state_dict(model.state_dict())
+    x = torch.randn(2, 2, *(8, 10, 9)[: len(spec.modes)])
+    y = model(x)
+    assert y.shape == (2, 1, *x.shape[2:]) and y.dtype is torch.float32
+    y.square().sum().backward()
+    # An instance norm takes out what a convolution's bias adds: its gradient is rounding alone.
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    if precision in ("half", "mixed", "mixed-bf16"):
+        u = get_format("bf16" if precision.endswith("bf16") else "fp16").unit_roundoff
+        distance = ((y - full(x)).norm() / full(x).norm()).item()
+        assert 0 < distance < u * STORED**0.5 * 2, distance
 
 
 def test_wrong_shapes_are_named() -> None:

@@ -98,6 +98,8 @@ def test_values_and_gradients(
     grid: tuple[int, ...], modes: tuple[int, ...], kind: Kind, format: str, transform: Transform, device: str
 ) -> None:
     torch.manual_seed(5)
+    if device != "cpu" and format == "fp16" and transform == "fft":
+        grid = tuple(1 << (n - 1).bit_length() for n in grid)  # all that a GPU transforms in half
     precision = "full" if format == "fp32" else f"half-{format}+none"
     conv = SpectralConv(3, 2, modes, precision=precision, transform=transform, contraction=kind.spec())
     x, cotangent = torch.randn(2, 3, *grid), torch.randn(2, 2, *grid)

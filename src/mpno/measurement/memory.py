@@ -20,6 +20,7 @@ from mpno.numerics import DTYPES
 from mpno.specs import MpnoError, RunSpec
 from mpno.specs.grid import grid_of
 from mpno.specs.sets import BODIES
+from mpno.spectral.fft import NotOnGPU
 from mpno.training.build import build_loss, build_model
 
 
@@ -69,7 +70,7 @@ def predict_bytes(
     Returns:
         Bytes of ``parameters``, ``gradients``, ``optimiser`` states (two per parameter), ``activations``
         (what the forward pass leaves for the backward) and the ``peak`` of the step, batch included; None
-        for a format that no hardware stores, whose memory would mean nothing.
+        for a format that no hardware stores, or a half transform of a grid that no GPU transforms.
     """
     if any(setting.format not in DTYPES for setting in spec.precision.variants):
         return None
@@ -77,7 +78,10 @@ def predict_bytes(
     x, y = _batch(spec, in_channels, out_channels, body)
     with torch.device("meta"):
         models = [build_model(phase, in_channels, out_channels, latent_channels) for phase in phases]
-    steps = [_predict(phase, model, x, y) for phase, model in zip(phases, models, strict=True)]
+    try:
+        steps = [_predict(phase, model, x, y) for phase, model in zip(phases, models, strict=True)]
+    except NotOnGPU:
+        return None
     return max(steps, key=lambda sizes: sizes["peak"])
 
 

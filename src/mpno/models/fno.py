@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.padding import pad, unpad
 from mpno.numerics import recomputing
 from mpno.specs import FNOSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Transform
@@ -71,14 +72,17 @@ class FNO(nn.Module):
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""
         if x.ndim != len(self.spec.modes) + 2 or x.shape[1] != self.in_channels:
-            grid = ", ".join("n" for _ in self.spec.modes)
-            raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {grid})")
+            axes = ", ".join("n" for _ in self.spec.modes)
+            raise MpnoError(f"FNO got shape {tuple(x.shape)}; it wants (batch, {self.in_channels}, {axes})")
+        grid, padding = tuple(x.shape[2:]), self.spec.padding
         x = torch.cat([x.movedim(1, -1), self._coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
         with recomputing(large if self.recompute is None else self.recompute):
             x = self.lifting(x)
+            x = pad(x, padding) if padding else x
             for block in self.blocks:
                 x = block(x)
+            x = unpad(x, grid, padding) if padding else x
             return self.projection(x).movedim(-1, 1).float()
 
     def _coordinates(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mpno.specs.names import Transform
 from mpno.spectral import SpectralConv
 
 LARGE = 2**20
-"""Values of a field on the latent grid from which on memory counts for more than the time to make some of them again."""
+"""Values of a field on the latent grid from which on memory counts for more than the time to make some again."""
 
 
 class GINO(nn.Module):
@@ -75,8 +75,10 @@ class GINO(nn.Module):
         """Values at the points of a body, (1, out_channels, n) fp32."""
         self._check(geometry)
         size = geometry.latent.shape[-1]
-        at = embed(geometry.points, self.spec.frequencies)
-        grid = embed(grid_points(size, at.device), self.spec.frequencies)
+        at, grid = (
+            embed(points, self.spec.frequencies, self.spec.embedding)
+            for points in (geometry.points, grid_points(size, geometry.points.device))
+        )
         sources = at if geometry.features is None else torch.cat([at, geometry.features], -1)
         with recomputing(size**3 * self.spec.width >= LARGE):
             seen = self.into(grid, sources, geometry.into).float()

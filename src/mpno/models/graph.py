@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mpno.numerics import PointwiseLinear, add, gelu, hold
 from mpno.specs import MpnoError
+from mpno.specs.names import Embedding
 
 CHUNK = 2**17
 """Edges whose values a kernel integral holds at a time: a hundred megabytes or so of hidden channels."""
@@ -51,7 +53,7 @@ class Neighbours:
 
     @cached_property
     def transposed(self) -> tuple[Int[Tensor, " edges"], Int[Tensor, " bounds"]]:
-        """The edges in the order of their sources, and where each source's begin: for sums over the edges of a source."""
+        """The edges in the order of their sources, and where those of each source begin."""
         order = torch.argsort(self.index, stable=True)
         sources = torch.arange(self.sources + 1, device=self.index.device)
         return order, torch.searchsorted(self.index[order], sources)
@@ -157,6 +159,8 @@ class Geometry:
                 f"Geometry got {len(points)} points and {0 if features is None else len(features)} features; "
                 "it wants at least one point, and features of each or None"
             )
+        if not radius > 0:
+            raise MpnoError(f"Geometry: radius {radius:g}; it wants one above 0, as 0.1")
         low, high = float(points.min()), float(points.max())
         if low < 0 or high > 1:
             raise MpnoError(f"Geometry: coordinates from {low:g} to {high:g}; scale them to the unit cube, 0 to 1")
@@ -225,12 +229,20 @@ def _summed(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     return nn.functional.embedding_bag(order, values.contiguous(), offsets, mode="sum", include_last_offset=True)
 
 
-def embed(points: Float[Tensor, "n 3"], frequencies: int) -> Float[Tensor, "n embedded"]:
-    """sin and cos of 2^k π x for k below `frequencies` and every coordinate x, (n, 6 frequencies).
+def embed(points: Float[Tensor, "n 3"], frequencies: int, kind: Embedding) -> Float[Tensor, "n embedded"]:
+    """Sine and cosine of w x for every frequency w and every coordinate x, (n, 6 frequencies).
 
-    Source: Mildenhall et al., "NeRF", ECCV 2020, section 5.1.
+    Args:
+        points: coordinates.
+        frequencies: how many; L below.
+        kind: ``nerf``, w = 2^k π for k below L; or ``transformer``, w = 10000^(-2k/L).
+
+    Source: Mildenhall et al., "NeRF", ECCV 2020, equation 4; Vaswani et al., "Attention is all you need", 2017,
+    section 3.5.
     """
-    angles = points[..., None] * (math.pi * 2.0 ** torch.arange(frequencies, device=points.device))
+    k = torch.arange(frequencies, device=points.device)
+    w = math.pi * 2.0**k if kind == "nerf" else 1e-4 ** (k / frequencies * 2)
+    angles = points[..., None] * w
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
 
 
@@ -270,7 +282,7 @@ class KernelIntegral(nn.Module):
         for parameter in (*self.of_query.parameters(), *self.of_source.parameters()):
             nn.init.uniform_(parameter, -bound, bound)
         widths = (*hidden, out_channels)
-        self.layers = nn.ModuleList(PointwiseLinear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(PointwiseLinear(a, b) for a, b in pairwise(widths))
         self.set_format("fp32")
 
     def set_format(self, format: str) -> None:

@@ -18,11 +18,14 @@ def neuralop_fno(model: Any, precision: PrecisionSetting, transform: Transform |
     options = blocks_options(blocks)
     check_stabiliser(blocks, precision)
     check_modes(blocks)
-    check_grid_embedding(model.positional_embedding)
+    modes = tuple(model.n_modes)
+    if len(modes) > 3:
+        refuse("n_modes", modes, "1 to 3 axes")
+    check_grid_embedding(model.positional_embedding, len(modes))
     contraction = contraction_of(blocks.convs[0])
     spec = FNOSpec(
         name="fno" if contraction is None else "tfno",
-        modes=tuple(model.n_modes),
+        modes=modes,
         padding=padding_of(model.domain_padding),
         lifting_ratio=lifted(model) / options["width"],
         projection_ratio=model.projection.hidden_channels / options["width"],
@@ -48,10 +51,12 @@ def check_modes(blocks: Any) -> None:
         refuse("max_n_modes", conv.max_n_modes, f"the kept modes, {conv.n_modes}")
 
 
-def check_grid_embedding(embedding: Any) -> None:
+def check_grid_embedding(embedding: Any, axes: int) -> None:
     """Refuse anything but coordinates on [0, 1) of each axis."""
-    if getattr(embedding, "grid_boundaries", None) != [[0.0, 1.0]] * getattr(embedding, "dim", 0):
-        refuse("positional_embedding", embedding, "'grid' on [0, 1)")
+    boundaries = getattr(embedding, "grid_boundaries", None)
+    if boundaries is None or [list(ends) for ends in boundaries] != [[0, 1]] * axes:
+        name = type(embedding).__name__
+        refuse("positional_embedding", embedding and f"{name} on {boundaries}", "'grid' on [0, 1) along each axis")
 
 
 def padding_of(domain_padding: Any) -> float:

@@ -8,12 +8,14 @@ from typing import Any
 from torch import nn
 
 from mpno.models.neuralop_fno import neuralop_fno
+from mpno.models.neuralop_gino import neuralop_gino
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.names import RunTransform
 
 CONVERSIONS: dict[str, Callable[[Any, PrecisionSetting, Any], nn.Module]] = {
     "FNO": neuralop_fno,
     "TFNO": neuralop_fno,
+    "GINO": neuralop_gino,
 }
 """What makes our model, from the peer's, the setting and the transform or None, by the peer's class."""
 

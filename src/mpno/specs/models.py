@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from mpno.specs.contraction import ContractionSpec
-from mpno.specs.names import MODELS, Norm, Skip
+from mpno.specs.names import MODELS, Embedding, Norm, Skip
 
 
 class Architecture(BaseModel):
@@ -30,7 +30,8 @@ class FNOSpec(Architecture):
     """The Fourier neural operator; ``tfno`` is the same with factorised spectral weights.
 
     `modes` counts the Fourier modes kept along each axis, both signs together. `padding` is the share of each axis
-    that is added as zeros before the blocks and cut off after them, for fields that are not periodic.
+    that is added as zeros on either side of it before the blocks and cut off after them, for fields that are not
+    periodic. A TFNO without `contraction` has the paper's: CP factors with 5 % of the dense weight's parameters.
     """
 
     name: Literal["fno", "tfno"] = "fno"
@@ -75,8 +76,8 @@ class GINOSpec(Architecture):
     """The geometry-informed neural operator: points to a latent grid, an FNO there, the latent grid to points.
 
     The latent grid has as many points along each axis as the data's distance field. `radius` is that of a
-    neighbourhood on the unit cube, `frequencies` how many sines and cosines embed each coordinate, `in_hidden` and
-    `out_hidden` the hidden channels of the two kernels, `encoded` the channels of the first integral.
+    neighbourhood on the unit cube, `frequencies` how many sines and cosines embed each coordinate, `embedding` which,
+    `in_hidden` and `out_hidden` the hidden channels of the two kernels, `encoded` the channels of the first integral.
     """
 
     name: Literal["gino"] = "gino"
@@ -93,8 +94,9 @@ class GINOSpec(Architecture):
     contraction: ContractionSpec | None = None
     radius: PositiveFloat = 0.1
     frequencies: PositiveInt = 8
-    in_hidden: tuple[PositiveInt, ...] = (32, 32)
-    out_hidden: tuple[PositiveInt, ...] = (64, 32)
+    embedding: Embedding = "nerf"
+    in_hidden: tuple[PositiveInt, ...] = Field(default=(32, 32), min_length=1)
+    out_hidden: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
     encoded: PositiveInt = 3
 
 

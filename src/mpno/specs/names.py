@@ -30,6 +30,8 @@ Optimizer = Literal["adam", "adamw"]
 Scheduler = Literal["none", "step", "one-cycle"]
 Norm = Literal["none", "group", "instance"]
 Skip = Literal["linear", "soft-gating", "identity"]
+Embedding = Literal["nerf", "transformer"]
+"""Frequencies of the sines and cosines that describe a coordinate."""
 Evidence = Literal["native", "emulated", "simulated", "predicted", "stand-in data"]
 """How a number came about.
 

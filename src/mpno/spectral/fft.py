@@ -14,7 +14,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mpno.numerics import DTYPES, fft_is_native, round_to
+from mpno.specs import MpnoError
 from mpno.spectral.modes import KeptModes
+
+
+class NotOnGPU(MpnoError):
+    """A half transform of a grid that the GPU's library does not take."""
 
 
 def fft_forward(
@@ -23,7 +28,11 @@ def fft_forward(
     """Fourier coefficients of the kept modes, scaled by gain/n (1/n is torch's ``norm="forward"``).
 
     Shapes: (batch, *grid, channels) real to (batch, *kept.counts, channels) complex.
+
+    Raises:
+        NotOnGPU: half on a GPU, whose library transforms half only on grids of powers of two, and another grid.
     """
+    _check_native(kept.grid, format, x.device)
     return _Forward.apply(x, kept, format, gain / kept.points)  # type: ignore[no-any-return]
 
 
@@ -35,7 +44,11 @@ def fft_inverse(
     A real field's coefficients are their own conjugates where the last axis' frequency is 0 or Nyquist. `s` need not be
     so; only the part that is reaches the field. `hermitian` drops the rest before the real pass. Without, that is left
     to the library: pocketfft and MKL do so too, cuFFT makes no promise.
+
+    Raises:
+        NotOnGPU: as :func:`fft_forward`.
     """
+    _check_native(kept.grid, format, s.device)
     return _Inverse.apply(s, kept, format, hermitian)  # type: ignore[no-any-return]
 
 
@@ -43,6 +56,14 @@ def as_complex(pairs: Float[Tensor, "*shape 2"]) -> Shaped[Tensor, "*shape"]:
     """View (real, imaginary) pairs as complex numbers. bfloat16 has no complex dtype and is widened."""
     pairs = pairs.float() if pairs.dtype is torch.bfloat16 else pairs
     return torch.view_as_complex(pairs.contiguous())
+
+
+def _check_native(grid: tuple[int, ...], format: str, device: torch.device) -> None:
+    if format != "fp32" and fft_is_native(format, device) and any(n & (n - 1) for n in grid):
+        raise NotOnGPU(
+            f"fft in {format} on {device.type}: grid {' x '.join(map(str, grid))}; allowed: powers of two along each "
+            "axis; choose such a grid, padding included, transform matmul, or forward and inverse transforms in fp32"
+        )
 
 
 def _stored(x: Tensor, format: str) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from mpno.numerics import fft_is_native, hold, no_autocast
 from mpno.specs import MpnoError
 from mpno.specs.names import SphericalTransform
-from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
+from mpno.spectral.fft import NotOnGPU, as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
 from mpno.spectral.modes import KeptModes
 
@@ -105,7 +105,7 @@ def sht_forward(
         which nothing of the field is saved.
 
     Raises:
-        MpnoError: torch-harmonics is missing; or half `sht` on CUDA with `nlon` no power of two.
+        MpnoError: torch-harmonics is missing; NotOnGPU: half `sht` on CUDA with `nlon` no power of two.
 
     Source: Schaeffer, "Efficient spherical harmonic transforms aimed at pseudospectral numerical simulations", 2013.
     """
@@ -162,7 +162,7 @@ def _synthesise_longitudes(s: Tensor, kept: Truncation, format: str, transform: 
 
 def _check_native(nlon: int, format: str, device: torch.device) -> None:
     if format != "fp32" and fft_is_native(format, device) and nlon & (nlon - 1):
-        raise MpnoError(
+        raise NotOnGPU(
             f"sht in {format} on {device.type}: {nlon} longitudes; allowed: powers of two; "
             "choose such a grid, transform matmul, or the forward and inverse transforms in fp32"
         )

@@ -135,10 +135,12 @@ class Maker:
         low, high = body.box
         points = _tensor((body.vertices[taken] - low) / (high - low))
         features = _tensor(body.normals[taken])
+        where = f"{bodies.path}: {bodies.split} body {number}"
+        latent = self._latent(body, where)
         try:
-            geometry = Geometry.of(points, self._latent(body), features, radius=self._radius)
+            geometry = Geometry.of(points, latent, features, radius=self._radius)
         except MpnoError as error:
-            raise MpnoError(f"{bodies.path}: {bodies.split} body {number}: {error}") from None
+            raise MpnoError(f"{where}: {error}") from None
         pressure = _tensor(target.encode(body.pressure[taken][None, None]))
         return geometry.to(self._device), pressure.to(self._device)
 
@@ -149,10 +151,11 @@ class Maker:
         stream = np.random.default_rng([self._spec.seed, split == "test", number])
         return np.sort(stream.choice(count, wanted, replace=False))
 
-    def _latent(self, body: Body) -> Tensor:
+    def _latent(self, body: Body, where: str) -> Tensor:
         channels = [self._sdf.encode(body.sdf[None, None])[0]]
         if self._speed is not None:
-            assert body.inlet_speed is not None
+            if body.inlet_speed is None:
+                raise MpnoError(f"{where}: has no inlet speed, which others have; give all of them one, or none")
             speed = self._speed.encode(np.array([[body.inlet_speed]])).item()
             channels.append(np.full_like(channels[0], speed))
         return _tensor(np.concatenate(channels))

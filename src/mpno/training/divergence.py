@@ -47,7 +47,8 @@ class _Finding:
 
 
 def first_not_finite(model: nn.Module, x: Any) -> tuple[str, str]:
-    """Run `model` on `x`, a tensor or a geometry, once more and trace what is not finite in its output back to the first such operation.
+    """Run `model` on `x`, a tensor or a geometry, once more and trace what is not finite in its output back to the
+    first such operation.
 
     Returns:
         ``(where, operation)``: the path of the layer and the operation in it, as ``("blocks.1.conv", "fft_c2c in

@@ -19,7 +19,11 @@ Metrics = dict[str, dict[str, float]]
 
 
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = BATCH) -> Metrics:
-    """Mean relative L2 and H1 test error per resolution, in the data's units; of bodies L2 alone, which needs no grid."""
+    """Mean relative L2 and H1 test error per resolution, in the data's units.
+
+    Of bodies L2 alone, over the surface points taken of each; every point counts the same, as in the paper, whatever
+    area belongs to it.
+    """
     model.eval()
     with torch.no_grad():
         return _errors(samples, lambda x, _: torch.as_tensor(samples.output.decode(model(x))), batch_size)

@@ -33,7 +33,8 @@ Row = dict[str, int | float | str]
 
 @dataclass
 class Outcome:
-    """What a training leaves: the model, one row per epoch, the errors of model and mean, why it stopped early if so."""
+    """What a training leaves: the model, one row per epoch, its errors and those of the mean, and why it stopped
+    early, if it did."""
 
     model: nn.Module
     history: list[Row] = field(default_factory=list)
