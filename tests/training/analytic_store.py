@@ -11,7 +11,10 @@ from mpno.datasets import write_store
 
 ATTRS: dict[str, Any] = {
     **dict.fromkeys(("title", "units_x", "units_y", "licence", "citation", "origin"), "toy"),
-    "name": "toy", "source": "import", "seed": None, "periodic": True,
+    "name": "toy",
+    "source": "import",
+    "seed": None,
+    "periodic": True,
 }
 WAVES = [(k, m) for k in range(-2, 3) for m in range(3)]
 UNIT = 100.0
