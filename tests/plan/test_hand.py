@@ -18,8 +18,7 @@ kind: table
 title: Models
 paper: a test
 base:
-  data:
-    {{name: {data}, source: generate, resolution: {resolution}, test_resolutions: [{resolution}], n_train: 6, n_test: 2}}
+  data: {{name: {data}, source: generate, resolution: {grid}, test_resolutions: [{grid}], n_train: 6, n_test: 2}}
   training: {{epochs: 7, batch_size: 1, loss: l2}}
 arms:
 {arms}
@@ -49,7 +48,7 @@ SETS: dict[str, tuple[int, list[tuple[str, str]]]] = {
 def experiments(tmp_path: Path) -> Mapping[str, Experiment]:
     for data, (resolution, arms) in SETS.items():
         lines = "\n".join(f"  - {{name: {name}, set: {{{change}}}}}" for name, change in arms)
-        text = MODELS.format(data=data, resolution=resolution, arms=lines, last=arms[-1][0])
+        text = MODELS.format(data=data, grid=resolution, arms=lines, last=arms[-1][0])
         (tmp_path / f"models-{data}.yaml").write_text(text)
     for path in (ROOT / "workflow" / "experiments").glob("darcy-*.yaml"):
         (tmp_path / path.name).write_text(path.read_text())
@@ -86,7 +85,8 @@ def test_the_recipe_is_that_of_the_pair(
         width,
         given.get("precision", "mixed" if spec.model.name == "sfno" else "full"),
     )
-    assert spec.model.name == given.get("model", {"car": "gino", "shallow-water": "sfno"}.get(given.get("data"), "fno"))
+    own = {"car": "gino", "shallow-water": "sfno"}.get(given.get("data", "darcy"), "fno")
+    assert spec.model.name == given.get("model", own)
 
 
 def test_scale_and_arm_and_the_user_s_changes_come_in_this_order(experiments: Mapping[str, Experiment]) -> None:

@@ -33,7 +33,8 @@ def fields(seed: int, n: int, grid: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_analytic(path: Path, n_train: int = 48, grids: tuple[int, ...] = (16, 32, 64)) -> Path:
-    arrays = dict(zip(("train/16/x", "train/16/y"), fields(0, n_train, 16), strict=True))
+    x, y = fields(0, n_train, 16)
+    arrays = {"train/16/x": x, "train/16/y": y}
     for grid in grids:
         arrays |= dict(zip((f"test/{grid}/x", f"test/{grid}/y"), fields(1, 8, grid), strict=True))
     write_store(path, arrays, ATTRS, {"x": "waves", "y": "smoothed"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -144,8 +145,9 @@ def by_hand(run: Path, data: Path, x: np.ndarray) -> np.ndarray:
     header = read_header(run)
     model = make_model(header.model, 1, 1)
     model.load_state_dict(load_file(run / "model.safetensors"))
-    with h5py.File(data) as file, torch.no_grad():
-        one, two = (Normaliser.fit(file[f"train/16/{kind}"][:]) for kind in "xy")  # pyright: ignore[reportIndexIssue]
+    with h5py.File(data) as opened, torch.no_grad():
+        file: Any = opened
+        one, two = (Normaliser.fit(file[f"train/16/{kind}"][:]) for kind in "xy")
         return two.decode(model(torch.from_numpy(one.encode(x)))).numpy()
 
 
@@ -153,9 +155,8 @@ def by_hand(run: Path, data: Path, x: np.ndarray) -> np.ndarray:
 def test_predictions_are_the_model_s_in_the_data_s_units(run: Path, data: Path, tmp_path: Path, grid: int) -> None:
     x, y = fields(2, 5, grid)
     predict_run(run, write(tmp_path / "in.h5", a=x, b=x[:2]), tmp_path / "out.h5", key="a", progress=False)
-    with h5py.File(tmp_path / "out.h5") as file:
-        found, attrs = file["y"][:], dict(file.attrs)  # pyright: ignore[reportIndexIssue]
-    assert found.dtype == np.float32 and list(file_keys(tmp_path / "out.h5")) == ["y"]
+    found, attrs = written(tmp_path / "out.h5")
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(run, data, x), rtol=0, atol=1e-4 * np.abs(y).max())
     assert np.linalg.norm(found - y) < 0.5 * np.linalg.norm(y)  # 1 without decoding
     assert (attrs["run"], attrs["precision"], attrs["evidence"]) == (SPEC.id, "full", "native")
@@ -165,9 +166,12 @@ def test_predictions_are_the_model_s_in_the_data_s_units(run: Path, data: Path, 
     np.testing.assert_allclose(again.numpy(), found, rtol=0, atol=1e-4 * np.abs(y).max())
 
 
-def file_keys(path: Path) -> list[str]:
-    with h5py.File(path) as file:
-        return list(file)
+def written(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The outputs in a file, which holds nothing else, and its attributes."""
+    with h5py.File(path) as opened:
+        file: Any = opened
+        assert list(file) == ["y"]
+        return file["y"][:], dict(file.attrs)
 
 
 def test_one_channel_may_be_left_out_batches_change_nothing_and_a_setting_is_said(
@@ -179,14 +183,13 @@ def test_one_channel_may_be_left_out_batches_change_nothing_and_a_setting_is_sai
     monkeypatch.setattr("mpno.training.prediction.VALUES", 3 * 16 * 16 * 8)  # three samples at a time
     np.save(tmp_path / "last.npy", np.moveaxis(x, 1, -1).astype(np.float64))
     predict_run(run, tmp_path / "last.npy", tmp_path / "parts.h5", layout="n y x c", precision="mixed", progress=False)
-    with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "parts.h5") as parts:
-        one, two = whole["y"][:], parts["y"][:]  # pyright: ignore[reportIndexIssue]
-        assert (parts.attrs["precision"], parts.attrs["evidence"]) == ("mixed", "simulated")
+    (one, _), (two, attrs) = written(tmp_path / "whole.h5"), written(tmp_path / "parts.h5")
+    assert (attrs["precision"], attrs["evidence"]) == ("mixed", "simulated")
     assert one.shape == two.shape == (7, 1, 16, 16) and (one != two).any()
     monkeypatch.setattr("mpno.training.prediction.VALUES", 1)
     predict_run(run, tmp_path / "in.npy", tmp_path / "single.h5", progress=False)
-    with h5py.File(tmp_path / "single.h5") as single:
-        np.testing.assert_allclose(single["y"][:], one, rtol=0, atol=1e-4 * np.abs(one).max())  # pyright: ignore[reportIndexIssue]
+    single, _ = written(tmp_path / "single.h5")
+    np.testing.assert_allclose(single, one, rtol=0, atol=1e-4 * np.abs(one).max())
 
 
 @pytest.mark.parametrize(
