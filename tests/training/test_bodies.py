@@ -127,7 +127,7 @@ def test_a_body_may_touch_the_box_and_not_leave_it(tmp_path: Path) -> None:
     path = touching(tmp_path / "touching.h5", 0.0)
     assert load_samples(one, path, CPU).x[:1].points[0].tolist() == pytest.approx([1, 1, 1], abs=4 * EPS32)
     assert load_samples(one, touching(tmp_path / "over.h5", 1e-7), CPU).x[:1].points.max() == 1
-    with pytest.raises(MpnoError, match="train body 0: .*unit cube"):
+    with pytest.raises(MpnoError, match=r"train body 0: .*unit cube"):
         load_samples(one, touching(tmp_path / "out.h5", 1e-3), CPU).x[:1]
 
 
