@@ -91,7 +91,7 @@ def test_a_tfno_is_factorised_as_in_the_paper_unless_told_otherwise() -> None:
     assert make_model(dense, 1, 1).get_parameter("blocks.0.conv.weight.parts.0.0").numel() == 2 * 8 * 8 * 6 * 4
 
 
-@pytest.mark.parametrize("precision", ["full", "amp", "half", "mixed", "mixed-bf16"])
+@pytest.mark.parametrize("precision", ["amp", "half", "mixed-bf16"])
 @pytest.mark.parametrize("transform", ["fft", "matmul"])
 @pytest.mark.parametrize(
     "spec",
@@ -111,10 +111,10 @@ def test_every_option_runs_in_every_setting(spec: FNOSpec, transform: Transform,
     y.square().sum().backward()
     # An instance norm takes out what a convolution's bias adds: its gradient is rounding alone.
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-    if precision in ("half", "mixed", "mixed-bf16"):
+    if precision != "amp":  # which has no tanh
         u = get_format("bf16" if precision.endswith("bf16") else "fp16").unit_roundoff
         distance = ((y - full(x)).norm() / full(x).norm()).item()
-        assert 0 < distance < u * STORED**0.5 * 2, distance
+        assert 0 < distance < u * STORED**0.5, distance
 
 
 def test_wrong_shapes_are_named() -> None:

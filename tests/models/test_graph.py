@@ -104,23 +104,23 @@ def test_integrals_and_gradients_against_the_definition(reduction: str, with_f: 
     wanted = torch.autograd.grad(exact, leaves, cotangent.double())
     # Sums of at most 40 x 90 x 15 terms: their roundings add up as a random walk.
     for got, want in zip([y, *grads], [exact, *wanted], strict=True):
-        error = float((got.double() - want).norm() / want.norm())
+        error = float(((got.double() - want).norm() / want.norm()).detach())
         assert error < 8 * EPS * (40 * 90 * 15) ** 0.5 / 4, error
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_chunks_change_no_bit_of_the_values(reduction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(reduction: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, (queries, sources, neighbours, f) = integral(reduction)
     leaves = [*layer.parameters(), queries, sources, f]
     whole = layer(queries, sources, neighbours, f)
     wanted = torch.autograd.grad(whole.sin().sum(), leaves)
-    monkeypatch.setattr(graph, "CHUNK", 16)
-    parts = neighbours.parts(16)
+    monkeypatch.setattr(graph, "CHUNK", 8)
+    parts = neighbours.parts(8)
     assert len(parts) > 4 and sum(part.queries for part in parts) == 40
-    assert all(len(part.index) <= 16 or part.queries == 1 for part in parts)
+    assert all(len(part.index) <= 8 or part.queries == 1 for part in parts)
     chunked = layer(queries, sources, neighbours, f)
     # A product with fewer rows may add up in another order.
-    assert torch.allclose(chunked, whole, rtol=0, atol=16 * EPS * float(whole.abs().max()))
+    assert torch.allclose(chunked, whole, rtol=0, atol=16 * EPS * float(whole.detach().abs().max()))
     for got, want in zip(torch.autograd.grad(chunked.sin().sum(), leaves), wanted, strict=True):
         assert float((got - want).norm()) <= 64 * EPS * float(want.norm())
 
@@ -149,7 +149,7 @@ def test_chunks_bound_the_memory_of_the_edges(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_sum_over_sampled_points_converges_to_the_integral() -> None:
-    """The mean over n uniform points misses the mean over the ball by n^(-1/2), times the kernel's deviation there."""
+    """The mean over n uniform points misses that over the ball by n^(-1/2) times the kernel's deviation there."""
     layer = KernelIntegral(6, 0, (8,), 3, "mean")
     query = torch.tensor([[0.5, 0.5, 0.5]])
 
@@ -160,11 +160,11 @@ def test_the_sum_over_sampled_points_converges_to_the_integral() -> None:
 
     exact = at(400_000, 99)
     errors = [
-        float(torch.stack([at(n, seed) - exact for seed in range(24)]).square().mean().sqrt()) for n in (200, 3200)
+        float(torch.stack([at(n, seed) - exact for seed in range(100)]).square().mean().sqrt()) for n in (200, 3200)
     ]
     rate = np.log(errors[0] / errors[1]) / np.log(16)
-    # 72 squared errors know a deviation to a relative 1 / sqrt(144), two of them the rate to 0.12 / log 16.
-    assert abs(rate - 0.5) < 3 * 0.12 / np.log(16), errors
+    # 100 squared errors of one kernel know a deviation to a relative 1 / sqrt(200), two of them the rate to this.
+    assert abs(rate - 0.5) < 3 * 0.1 / np.log(16), errors
 
 
 def test_missing_scipy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
 from mpno.models.graph import Geometry, KernelIntegral, embed, grid_points
+from mpno.models.padding import pad, unpad
 from mpno.numerics import recomputing
 from mpno.specs import GINOSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Transform
@@ -84,8 +85,11 @@ class GINO(nn.Module):
             seen = self.into(grid, sources, geometry.into).float()
             x = torch.cat([seen.unflatten(0, (size,) * 3), geometry.latent.movedim(0, -1)], -1)[None]
             x = self.lifting(x)
+            padding = self.spec.padding
+            x = pad(x, padding) if padding else x
             for block in self.blocks:
                 x = block(x)
+            x = unpad(x, (size,) * 3, padding) if padding else x
             y = self.out(at, grid, geometry.out, x.flatten(0, 3))
             return self.projection(y).T[None].float()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import register_dataclass
 from torch.utils.checkpoint import checkpoint
 
-from mpno.numerics import PointwiseLinear, add, gelu, hold
+from mpno.numerics import PointwiseLinear, gelu, hold
 from mpno.specs import MpnoError
 from mpno.specs.names import Embedding
 
@@ -45,11 +45,15 @@ class Neighbours:
         """Neighbours of each query."""
         return self.offsets.diff()
 
+    @property
+    def edges(self) -> Int[Tensor, " edges"]:
+        """The edges' own numbers."""
+        return torch.arange(len(self.index), device=self.index.device)
+
     @cached_property
     def rows(self) -> Int[Tensor, " edges"]:
         """The query of each edge."""
-        edges = torch.arange(len(self.index), device=self.index.device)
-        return torch.searchsorted(self.offsets, edges, right=True) - 1
+        return torch.searchsorted(self.offsets, self.edges, right=True) - 1
 
     @cached_property
     def transposed(self) -> tuple[Int[Tensor, " edges"], Int[Tensor, " bounds"]]:
@@ -97,10 +101,10 @@ def find_neighbours(points: Float[Tensor, "n 3"], queries: Float[Tensor, "q 3"],
         MpnoError: scipy is missing.
     """
     try:
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
     except ModuleNotFoundError as error:
         raise MpnoError("find_neighbours: scipy is missing; pip install 'mpno[data]'") from error
-    tree = cKDTree(points.cpu().double().numpy())
+    tree = KDTree(points.cpu().double().numpy())
     found = tree.query_ball_point(queries.cpu().double().numpy(), radius, return_sorted=True)
     counts = torch.tensor([len(one) for one in found])
     index = torch.tensor([source for one in found for source in one], dtype=torch.int64)
@@ -199,29 +203,43 @@ register_dataclass(Geometry)
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of a table by number; the gradient of a row is summed in a fixed order, as no scattered addition is."""
+    """A row per edge, that of its source; the gradient is summed in a fixed order, as a scattered addition's is not."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-        ctx.save_for_backward(order, offsets)
-        return table.index_select(0, index)
+    def forward(ctx: Any, table: Tensor, part: Neighbours) -> Tensor:
+        ctx.part = part
+        return table.index_select(0, part.index)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return _summed(grads[0], *ctx.saved_tensors), None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _summed(grads[0], *ctx.part.transposed), None
+
+
+class _Join(torch.autograd.Function):
+    """What the edges are told by their queries plus what they are told by their sources, in one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, source: Tensor, part: Neighbours) -> Tensor:
+        ctx.part = part
+        return query.index_select(0, part.rows).add_(source.index_select(0, part.index))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        part: Neighbours = ctx.part
+        return _summed(grads[0], part.edges, part.offsets), _summed(grads[0], *part.transposed), None
 
 
 class _Sum(torch.autograd.Function):
-    """Sums over stretches of the edges."""
+    """The sum over the edges of each query."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, rows: Tensor, offsets: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        return _summed(values, torch.arange(len(values), device=values.device), offsets)
+    def forward(ctx: Any, values: Tensor, part: Neighbours) -> Tensor:
+        ctx.part = part
+        return _summed(values, part.edges, part.offsets)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0].index_select(0, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0].index_select(0, ctx.part.rows), None
 
 
 def _summed(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
@@ -318,18 +336,12 @@ class KernelIntegral(nn.Module):
         return torch.cat(results)
 
     def _over(self, query: Tensor, source: Tensor, f: Tensor | None, part: Neighbours) -> Tensor:
-        by_source = part.transposed
-        rows, everything = part.rows, torch.arange(len(part.index), device=part.index.device)
-        h = add(
-            _Gather.apply(query, rows, everything, part.offsets),
-            _Gather.apply(source, part.index, *by_source),
-            self.format,
-        )
+        h = hold(_Join.apply(query, source, part), self.format)
         for layer in self.layers:
             h = layer(gelu(h, self.format))
         if f is not None:
-            h = hold(h * _Gather.apply(f, part.index, *by_source), self.format)
-        u = hold(_Sum.apply(h, rows, part.offsets), self.format)
+            h = hold(h * _Gather.apply(f, part), self.format)
+        u = hold(_Sum.apply(h, part), self.format)
         if self.reduction == "sum":
             return u
         return hold(u / part.counts.clamp(min=1)[:, None].to(u.dtype), self.format)

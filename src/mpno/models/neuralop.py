@@ -78,8 +78,8 @@ def check_stabiliser(theirs: Any, precision: PrecisionSetting) -> None:
     """Refuse a setting that leaves out the tanh which the peer's blocks were trained with."""
     if theirs.stabilizer == "tanh" and precision.stabiliser != "tanh":
         raise MpnoError(
-            f"from_neuralop: the model has stabilizer='tanh', but precision {precision} has {precision.stabiliser}; "
-            "pass one with tanh, as 'full+tanh'"
+            f"from_neuralop: the model has stabilizer='tanh', but precision {precision.label!r} has "
+            f"{precision.stabiliser}; pass one with tanh, as 'full+tanh'"
         )
     if theirs.stabilizer not in (None, "tanh"):
         refuse("stabilizer", theirs.stabilizer, "None or 'tanh'")

@@ -25,8 +25,9 @@ def from_neuralop(
 ) -> nn.Module:
     """Our model with the sizes and a copy of the weights of a model of the neuraloperator library.
 
-    In full precision outputs agree with the peer's to fp32 rounding. The peer's ``fno_block_precision`` is not
-    carried over: `precision` says what the new model runs in.
+    In full precision outputs agree with the peer's to fp32 rounding, on grids of even size along all axes but the
+    last: along others the peer's shift pairs frequencies of odd grids with their neighbours' weights. The peer's
+    ``fno_block_precision`` is not carried over: `precision` says what the new model runs in.
 
     Args:
         model: an instance of the library's model classes, of version 2.0.
