@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,29 @@ def test_a_body_is_mapped_to_the_unit_cube_and_normalised(data: Path) -> None:
     for body, geometry, target in zip(open_bodies(data, "test"), x.split(64), y.split(64), strict=True):
         assert len(geometry.points) == len(body.vertices)
         np.testing.assert_array_equal(target[0, 0].numpy(), body.pressure)
+
+
+def touching(path: Path, out: float) -> Path:
+    """A body with a vertex on the box's corner, or `out` beyond it."""
+    box = np.array([[0.1, 0.1, 0.1], [0.7, 0.7, 0.7]])
+    body = sphere(np.random.default_rng(0), 50, None)
+    vertices = 0.4 + 0.2 * body.normals
+    vertices[0] = box[1] + out
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "spheres")
+    attrs |= {"source": "generate", "seed": 0, "parameter_names": ["radius"]}
+    one = dataclasses.replace(body, vertices=vertices, box=box)
+    other = dataclasses.replace(one, pressure=-body.pressure)
+    write_bodies(path, {"train": [one], "test": [other]}, attrs)
+    return path
+
+
+def test_a_body_may_touch_the_box_and_not_leave_it(tmp_path: Path) -> None:
+    one = spec(data__n_train=1, data__n_test=1)
+    path = touching(tmp_path / "touching.h5", 0.0)
+    assert load_samples(one, path, CPU).x[:1].points[0].tolist() == pytest.approx([1, 1, 1], abs=4 * EPS32)
+    assert load_samples(one, touching(tmp_path / "over.h5", 1e-7), CPU).x[:1].points.max() == 1
+    with pytest.raises(MpnoError, match=r"train body 0: .*unit cube"):
+        load_samples(one, touching(tmp_path / "out.h5", 1e-3), CPU).x[:1]
 
 
 def test_a_body_without_the_speed_that_others_have_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from mpno.training.samples import Batches, Samples
 
 FEATURES = 3
 """Channels given at every surface point: the normal."""
+ROUNDING = 1e-6
+"""By what share of the box float32 vertices may stand outside it, where a body touches it."""
 T = TypeVar("T")
 Pair = tuple[Geometry, Tensor]
 
@@ -133,7 +135,9 @@ class Maker:
         body = bodies[number]
         taken = self._points(body, bodies.split, number)
         low, high = body.box
-        points = _tensor((body.vertices[taken] - low) / (high - low))
+        points = (body.vertices[taken] - low) / (high - low)
+        inside = points.clip(0, 1)
+        points = _tensor(inside if np.abs(points - inside).max() <= ROUNDING else points)
         features = _tensor(body.normals[taken])
         where = f"{bodies.path}: {bodies.split} body {number}"
         latent = self._latent(body, where)
