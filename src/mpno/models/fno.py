@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
-from mpno.models.checks import check_field
+from mpno.models.checks import check_field, check_sizes
 from mpno.numerics import recomputing
 from mpno.specs import FNOSpec, PrecisionSetting
 from mpno.specs.names import Transform
@@ -44,6 +44,7 @@ class FNO(nn.Module):
     ) -> None:
         super().__init__()
         spec = spec or FNOSpec()
+        check_sizes("FNO", in_channels, out_channels, spec, FNOSpec)
         self.spec, self.in_channels, self.recompute = spec, in_channels, recompute
         width = spec.width
         lifted = in_channels + len(spec.modes)
@@ -62,7 +63,7 @@ class FNO(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
-        self.precision = PrecisionSetting.model_validate(precision)
+        self.precision = PrecisionSetting.of(precision, where="FNO", layers=self.spec.layers)
         for mlp in (self.lifting, self.projection):
             mlp.set_format(self.precision.real)
         for index, block in enumerate(self.blocks):
