@@ -88,7 +88,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no batch axis": (
         lambda: fno(field(1, 12, 12)),
-        "FNO got shape (1, 12, 12); it wants (batch, 1, n, n), 4 axes; add the one missing, as in x[None] for the batch",
+        "FNO got shape (1, 12, 12); it wants (batch, 1, n, n), 4 axes; "
+        "add the one missing, as in x[None] for the batch",
     ),
     "an axis too many": (
         lambda: unet(field(2, 1, 12, 12, 12)),
@@ -252,7 +253,8 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no modes": (
         lambda: SpectralConv(1, 1, (0, 4)),
-        "SpectralConv(1, 1, (0, 4)): channels and modes must be at least 1, with one mode count for each of 1 to 3 axes",
+        "SpectralConv(1, 1, (0, 4)): channels and modes must be at least 1, "
+        "with one mode count for each of 1 to 3 axes",
     ),
     "no channels": (
         lambda: make_model(SHALLOW, 1, 0),
