@@ -235,7 +235,7 @@ def test_evidence_says_whether_the_processor_convolves_in_the_format(monkeypatch
 def test_overflow_is_traced_to_its_convolution() -> None:
     model = UNet(1, 1, SMALL, precision="amp")
     with torch.no_grad():
-        model.upsample[1].weight.mul_(1e7)
+        model.get_parameter("upsample.1.weight").mul_(1e7)
     where, operation = first_not_finite(model, torch.randn(2, 1, 8, 8))
     assert where == "upsample.1" and operation
 
