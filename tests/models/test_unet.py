@@ -228,13 +228,14 @@ def test_evidence_says_whether_the_processor_convolves_in_the_format(monkeypatch
         for precision in ("amp", "amp-bf16"):
             assert evidence_of(PrecisionSetting.model_validate(precision), "fft", cpu) == evidence
         model = UNet(1, 1, SMALL, precision="amp-bf16")
-        assert model.down[0](torch.zeros(2, 3, 8, 8)).dtype is (torch.bfloat16 if has else torch.float32)
+        level = model.get_submodule("down.0")
+        assert level(torch.zeros(2, 3, 8, 8)).dtype is (torch.bfloat16 if has else torch.float32)
 
 
 def test_overflow_is_traced_to_its_convolution() -> None:
     model = UNet(1, 1, SMALL, precision="amp")
     with torch.no_grad():
-        model.upsample[1].weight.mul_(1e7)
+        model.get_parameter("upsample.1.weight").mul_(1e7)
     where, operation = first_not_finite(model, torch.randn(2, 1, 8, 8))
     assert where == "upsample.1" and operation
 

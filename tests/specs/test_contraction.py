@@ -21,9 +21,9 @@ def test_ranks_keep_their_kind_through_json(rank: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rank": 0.5}, "does not go with factorization dense: only dense has none"),
-        ({"factorization": "cp"}, "rank None does not go with factorization cp"),
-        ({"factorization": "cp", "rank": (2, 3)}, "give one integer or a fraction"),
+        ({"rank": 0.5}, "does not go with factorization dense, which has none; remove it"),
+        ({"factorization": "cp"}, "factorization cp needs a rank; give an integer"),
+        ({"factorization": "cp", "rank": (2, 3)}, "has 2 numbers, cp has one; give an integer or a fraction"),
         ({"factorization": "tt", "rank": -1}, "greater than 0"),
         ({"layout": "corner"}, "'joint' or 'corners'"),
         ({"path": "greedy"}, "'flops', 'memory' or 'default'"),

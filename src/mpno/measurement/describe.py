@@ -85,7 +85,7 @@ def _memory(spec: RunSpec, setting: str, in_channels: int, out_channels: int) ->
         return None
     # However few epochs the run has, a step is predicted in every phase.
     training = {**spec.training.model_dump(), "epochs": max(spec.training.epochs, 100)}
-    values = {"training": training, "precision": PrecisionSetting.model_validate(setting)}
+    values = {"training": training, "precision": PrecisionSetting.of(setting, where="describe")}
     try:
         other = RunSpec.model_validate({**spec.model_dump(), **values})
     except ValidationError:

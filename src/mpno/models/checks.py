@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpno.specs import MpnoError
+from mpno.specs.models import Architecture
 
 
 def check_field(
@@ -61,6 +62,18 @@ def check_field(
             )
     if x.device.type == "cpu" and not _traced(x) and not bool(x.detach().sum().isfinite()):
         _refuse_not_finite(model, x.detach())
+
+
+def check_sizes(model: str, in_channels: int, out_channels: int, spec: object, kind: type[Architecture]) -> None:
+    """Refuse channels that are none, and the spec of another model.
+
+    Raises:
+        MpnoError: in one line what came and what is wanted.
+    """
+    if min(in_channels, out_channels) < 1:
+        raise MpnoError(f"{model}({in_channels}, {out_channels}): channels in and out must be at least 1; give both")
+    if not isinstance(spec, kind):
+        raise MpnoError(f"{model}: spec is a {type(spec).__name__}; give a {kind.__name__}, or use make_model")
 
 
 def _check_shape(model: str, x: Tensor, channels: int, axes: int, wanted: str) -> None:

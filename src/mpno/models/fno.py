@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from mpno.models.checks import check_sizes
 from mpno.models.operator import FourierOperator
 from mpno.models.padding import pad, unpad
 from mpno.specs import FNOSpec, PrecisionSetting
@@ -38,6 +39,7 @@ class FNO(FourierOperator[FNOSpec]):
         recompute: bool | None = None,
     ) -> None:
         spec = spec or FNOSpec()
+        check_sizes("FNO", in_channels, out_channels, spec, FNOSpec)
         width, modes = spec.width, spec.modes
 
         def conv() -> SpectralConv:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.checks import check_sizes
 from mpno.models.graph import Geometry, KernelIntegral, embed, grid_points
 from mpno.models.padding import pad, unpad
 from mpno.numerics import recomputing
@@ -46,6 +47,7 @@ class GINO(nn.Module):
     ) -> None:
         super().__init__()
         spec = spec or GINOSpec()
+        check_sizes("GINO", 1, out_channels, spec, GINOSpec)
         self.spec, self.in_channels, self.out_channels = spec, in_channels, out_channels
         self.latent_channels = latent_channels
         width, embedded = spec.width, 6 * spec.frequencies
@@ -65,7 +67,7 @@ class GINO(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
-        self.precision = PrecisionSetting.model_validate(precision)
+        self.precision = PrecisionSetting.of(precision, where="GINO", layers=self.spec.layers)
         for part in (self.into, self.lifting, self.out, self.projection):
             part.set_format(self.precision.real)
         for index, block in enumerate(self.blocks):

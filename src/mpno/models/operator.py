@@ -55,7 +55,7 @@ class FourierOperator(nn.Module, Generic[Spec]):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
-        self.precision = PrecisionSetting.model_validate(precision)
+        self.precision = PrecisionSetting.of(precision, where=type(self).__name__, layers=self.spec.layers)
         for mlp in (self.lifting, self.projection):
             mlp.set_format(self.precision.real)
         for index, block in enumerate(self.blocks):

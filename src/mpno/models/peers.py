@@ -46,5 +46,5 @@ def from_neuralop(
     make = CONVERSIONS.get(type(model).__name__)
     if make is None:
         raise MpnoError(f"from_neuralop: a {type(model).__name__} has no counterpart here; allowed: {[*CONVERSIONS]}")
-    ours = make(model, PrecisionSetting.model_validate(precision), transform)
+    ours = make(model, PrecisionSetting.of(precision, where="from_neuralop"), transform)
     return ours.to(next(model.parameters()).device).train(model.training)

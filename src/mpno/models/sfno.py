@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpno.models.checks import check_sizes
 from mpno.models.operator import FourierOperator
 from mpno.specs import PrecisionSetting, SFNOSpec
 from mpno.specs.names import SphericalTransform
@@ -28,8 +29,6 @@ class SFNO(FourierOperator[SFNOSpec]):
     and soft-gating skips) of the neuraloperator library, which the paper used.
     """
 
-    axes = ("lat", "lon")
-
     def __init__(
         self,
         in_channels: int = 3,
@@ -41,6 +40,7 @@ class SFNO(FourierOperator[SFNOSpec]):
         recompute: bool | None = None,
     ) -> None:
         spec = spec or SFNOSpec()
+        check_sizes("SFNO", in_channels, out_channels, spec, SFNOSpec)
         width, modes, grid = spec.width, spec.modes, spec.grid
 
         def conv() -> SphericalConv:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mpno.models.checks import check_field
+from mpno.models.checks import check_field, check_sizes
 from mpno.numerics import hold, hold_anew, no_autocast
 from mpno.specs import MpnoError, PrecisionSetting, UNetSpec
 
@@ -44,6 +44,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         spec = spec or UNetSpec()
+        check_sizes("UNet", in_channels, out_channels, spec, UNetSpec)
         self.spec, self.in_channels, self.out_channels = spec, in_channels, out_channels
         widths = [spec.features * 2**level for level in range(spec.depth + 1)]
         inputs = [in_channels + 2, *widths[:-1]]
@@ -55,7 +56,7 @@ class UNet(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; parameters and running statistics stay as they are."""
-        setting = PrecisionSetting.model_validate(precision)
+        setting = PrecisionSetting.of(precision, where="UNet")
         if setting.setting not in ("full", "amp") or setting.stabiliser != "none" or setting.layers:
             raise MpnoError(
                 f"UNet: precision is {setting.label!r}; it has no spectral block, so choose full, amp or amp-bf16"

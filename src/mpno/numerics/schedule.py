@@ -18,7 +18,7 @@ def set_precision(model: nn.Module, precision: PrecisionSetting | str) -> None:
     Raises:
         MpnoError: no module has such a method, so nothing would change.
     """
-    setting = PrecisionSetting.model_validate(precision)
+    setting = PrecisionSetting.of(precision, where=type(model).__name__)
     if hasattr(model, "set_precision"):
         model.set_precision(setting)  # type: ignore[operator]
         return

@@ -37,10 +37,18 @@ class ContractionSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> ContractionSpec:
-        if (self.factorization == "dense") != (self.rank is None):
+        if self.factorization == "dense" and self.rank is not None:
             raise ValueError(
-                f"rank {self.rank} does not go with factorization {self.factorization}: only dense has none"
+                f"rank {self.rank} does not go with factorization dense, which has none; "
+                "remove it, or choose cp, tucker or tt"
+            )
+        if self.factorization != "dense" and self.rank is None:
+            raise ValueError(
+                f"factorization {self.factorization} needs a rank; give an integer, or a fraction of the dense "
+                "weight's parameters, as 0.05"
             )
         if self.factorization == "cp" and isinstance(self.rank, tuple):
-            raise ValueError(f"rank {self.rank} is one too many for cp: give one integer or a fraction")
+            raise ValueError(
+                f"rank {self.rank} has {len(self.rank)} numbers, cp has one; give an integer or a fraction"
+            )
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,13 +32,16 @@ def allowed(value: object, choices: Iterable[str]) -> str:
     return f"{hint}allowed: {', '.join(names)}"
 
 
-def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]) -> MpnoError:
+def one_line(
+    error: ValidationError, *, where: str, fields: dict[str, list[str]], within: tuple[str, ...] = ()
+) -> MpnoError:
     """Turn the first finding of a pydantic validation into an :class:`MpnoError`.
 
-    `where` names the file; `fields` maps a dotted prefix (``""`` for the top) to its allowed keys.
+    `where` names the file; `fields` maps a dotted prefix (``""`` for the top) to its allowed keys;
+    `within` is the place of what was validated, where it is a part.
     """
     found = error.errors()[0]
-    place = [str(part) for part in found["loc"]]
+    place = [*within, *(str(part) for part in found["loc"])]
     value: Any = found.get("input")
     if found["type"] == "model_name":
         value = value.get("name") if isinstance(value, dict) else value
@@ -57,7 +61,7 @@ def one_line(error: ValidationError, *, where: str, fields: dict[str, list[str]]
     if found["type"] == "missing":
         return MpnoError(f"{where}: {path} is missing; add it")
     message = str(found["msg"])
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    message = re.sub("^(Value error, |Input |String |Tuple )", "", message)
     if not path:
         return MpnoError(f"{where}: {message}")
     # A finding about several parts together speaks for itself; the whole mapping would only hide it.

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from mpno.specs import notation
-from mpno.specs.errors import MpnoError
+from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.formats import get_format
 from mpno.specs.names import Middle, Setting, Stabiliser
 
@@ -91,13 +91,37 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid"):
             data["layers"] = _pairs(data["layers"])
         return data
 
+    @classmethod
+    def of(cls, value: PrecisionSetting | str, *, where: str, layers: int | None = None) -> PrecisionSetting:
+        """The setting that `value` is or spells, for a model or layer called `where`.
+
+        Args:
+            layers: how many layers that a setting may name there are; None where that is not known.
+
+        Raises:
+            MpnoError: no setting, or one that names a layer which is not there.
+        """
+        try:
+            setting = cls.model_validate(value)
+        except ValidationError as error:
+            raise one_line(
+                error, where=where, fields={"precision": list(cls.model_fields)}, within=("precision",)
+            ) from None
+        beyond = [index for index, _ in setting.layers if layers is not None and index >= layers]
+        if beyond:
+            raise MpnoError(
+                f"{where}: precision gives layer {beyond[0]} a setting; the model has layers 0 to {(layers or 1) - 1}; "
+                "name one of them"
+            )
+        return setting
+
     @field_validator("format")
     @classmethod
     def _known(cls, name: str) -> str:
         try:
             return get_format(name).name
         except MpnoError as error:
-            raise ValueError(f"is not a number format: {error}") from None
+            raise ValueError(f"is not a number format; {str(error).partition(': ')[2]}") from None
 
     @model_validator(mode="after")
     def _consistent(self) -> PrecisionSetting:

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.grid import Resolution, by_size, grid_of
-from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec
+from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec, UNetSpec
 from mpno.specs.names import DATASETS, Loss, Medium, Optimizer, RunTransform, Scale, Scheduler, Source
 from mpno.specs.precision import PrecisionSetting
 from mpno.specs.public import lacking, ships
@@ -238,15 +238,19 @@ class RunSpec(Frozen):
         model, precision = self.model, self.precision
         transforms = ("sht", "matmul") if model.name == "sfno" else ("fft", "matmul")
         if self.transform not in transforms:
-            raise ValueError(f"transform is {self.transform}; model {model.name} has {' and '.join(transforms)}")
-        if model.name == "unet" and {p.setting for p in precision.variants} - {"full", "amp"}:
+            raise ValueError(
+                f"transform is {self.transform}; model {model.name} has {' and '.join(transforms)}; choose one"
+            )
+        if model.name == "unet" and any(
+            p.setting not in ("full", "amp") or p.stabiliser != "none" for p in precision.variants
+        ):
             raise ValueError(
                 f"model unet has no spectral block, so precision {precision.label} is not for it; choose full or amp"
             )
         layers = getattr(model, "layers", 0)
         if beyond := [index for index, _ in precision.layers if index >= layers]:
             there = f"layers 0 to {layers - 1}" if layers else "no spectral layers"
-            raise ValueError(f"precision gives layer {beyond[0]} a setting; the model has {there}")
+            raise ValueError(f"precision gives layer {beyond[0]} a setting; the model has {there}; remove it")
         epochs = self.training.epochs
         if {precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {p for _, p in precision.phases}:
             raise ValueError(f"{epochs} training.epochs leave a phase of the precision schedule without any; give more")
@@ -271,12 +275,21 @@ class RunSpec(Frozen):
 
     def _check_grids(self) -> None:
         modes = getattr(self.model, "modes", None)
+        if self.data.name in DATASETS and self.data.name not in BODIES and modes and len(modes) != 2:
+            raise ValueError(
+                f"model.modes {modes} are {len(modes)}, fields of {self.data.name} have 2 axes; give 2 modes"
+            )
         for resolution in self.data.resolutions:
             grid = grid_of(resolution, self.axes, name=self.data.name)
             if len(grid) != self.axes:
                 wanted = f"model.modes {modes} are {len(modes)}" if modes else f"model {self.model.name} has two axes"
                 raise ValueError(
                     f"{wanted}, resolution {resolution} has {len(grid)} axes; give one number of modes per axis"
+                )
+            if isinstance(self.model, UNetSpec) and min(grid) < 2**self.model.depth:
+                raise ValueError(
+                    f"model.depth {self.model.depth} halves a grid of at least {2**self.model.depth} points per axis, "
+                    f"the smallest has {min(grid)}; lower depth"
                 )
             if not modes:
                 continue

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, undo_factor, widest
 from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, allowed
 from mpno.specs.names import Transform, WeightLayout
+from mpno.spectral.checks import check_input
 from mpno.spectral.fft import as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
 from mpno.spectral.modes import KeptModes, kept_modes, weight_modes
@@ -92,15 +93,18 @@ class SpectralConv(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; the parameters stay as they are."""
-        self.precision = PrecisionSetting.model_validate(precision)
+        self.precision = PrecisionSetting.of(precision, where="SpectralConv")
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""
-        axis = -1 if self.channels_last else 1
-        if x.ndim != len(self.modes) + 2 or x.shape[axis] != self.in_channels:
-            grid = ", ".join("n" for _ in self.modes)
-            want = f"{grid}, {self.in_channels}" if self.channels_last else f"{self.in_channels}, {grid}"
-            raise MpnoError(f"SpectralConv got shape {tuple(x.shape)}; it wants (batch, {want})")
+        check_input(
+            "SpectralConv",
+            x,
+            channels=self.in_channels,
+            grid=("n",) * len(self.modes),
+            channels_last=self.channels_last,
+            device=next(self.parameters()).device,
+        )
         # Formats are the setting's to say.
         with no_autocast(x.device):
             if self.channels_last:

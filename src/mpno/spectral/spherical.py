@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpno.numerics import add, cheap, hold, no_autocast, observe, stabilise, undo_factor
 from mpno.specs import MpnoError, PrecisionSetting, allowed
 from mpno.specs.names import SphericalTransform
+from mpno.spectral.checks import check_input
 from mpno.spectral.conv import products
 from mpno.spectral.sht import SphericalGrid, Truncation, sht_forward, sht_inverse, truncate
 
@@ -70,9 +71,9 @@ class SphericalConv(nn.Module):
                 f"SphericalConv({in_channels}, {out_channels}, {modes}): channels and modes must be at least 1, "
                 "with modes (degrees, orders)"
             )
-        for value, kind in ((transform, SphericalTransform), (grid, SphericalGrid)):
+        for name, value, kind in (("transform", transform, SphericalTransform), ("grid", grid, SphericalGrid)):
             if value not in get_args(kind):
-                raise MpnoError(f"SphericalConv: {value!r}; {allowed(value, get_args(kind))}")
+                raise MpnoError(f"SphericalConv: {name} {value!r}; {allowed(value, get_args(kind))}")
         self.in_channels, self.out_channels, self.modes = in_channels, out_channels, modes
         self.transform: SphericalTransform = transform
         self.grid: SphericalGrid = grid
@@ -86,14 +87,18 @@ class SphericalConv(nn.Module):
 
     def set_precision(self, setting: PrecisionSetting | str) -> None:
         """Run in `setting` from now on; the parameters stay as they are."""
-        self.precision = PrecisionSetting.model_validate(setting)
+        self.precision = PrecisionSetting.of(setting, where="SphericalConv")
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""
-        axis = -1 if self.channels_last else 1
-        if x.ndim != 4 or x.shape[axis] != self.in_channels:
-            want = f"lat, lon, {self.in_channels}" if self.channels_last else f"{self.in_channels}, lat, lon"
-            raise MpnoError(f"SphericalConv got shape {tuple(x.shape)}; it wants (batch, {want})")
+        check_input(
+            "SphericalConv",
+            x,
+            channels=self.in_channels,
+            grid=("lat", "lon"),
+            channels_last=self.channels_last,
+            device=self.weight.device,
+        )
         with no_autocast(x.device):
             if self.channels_last:
                 return self._convolve(x)
