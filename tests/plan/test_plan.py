@@ -32,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_items_share_their_runs() -> None:
-    both = plan(scale="desk")
+    both = plan(scale="desk", items="darcy-settings darcy-curves")
     table, figure = plan(scale="desk", items="darcy-settings"), plan(scale="desk", items="darcy-curves")
     assert set(both.runs) == set(table.runs) > set(figure.runs)
     assert both.shared == len(figure.runs) > 0
@@ -40,7 +40,7 @@ def test_items_share_their_runs() -> None:
 
 
 def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> None:
-    desk, smoke = (plan(scale=scale).gallery for scale in ("desk", "smoke"))
+    desk, smoke = (plan(scale=scale, items="darcy-settings").gallery for scale in ("desk", "smoke"))
     names = ["darcy", "navier-stokes", "shallow-water", "car", "ahmed"]
     assert [spec.name for spec in desk.values()] == [spec.name for spec in smoke.values()] == names
     assert next(iter(desk)) == next(iter(smoke)) == "darcy-fetch"
@@ -50,7 +50,8 @@ def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> N
 
 def test_the_gallery_shows_an_imported_set_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPNO_IMPORTED", "elsewhere")
-    rules = RuleInputs(plan(scale="smoke", set=["data={name: mine, source: import}"]))
+    given = {"items": "darcy-settings", "set": ["data={name: mine, source: import}"]}
+    rules = RuleInputs(plan(scale="smoke", **given))
     assert rules.gallery()[0] == "elsewhere/mine.h5" and len(rules.gallery()) == 1 + 5
     assert rules.pictures()[0].endswith("/gallery/mine.png") and rules.pictures()[-1].endswith("/overview.png")
 
@@ -108,7 +109,8 @@ def test_a_change_moves_every_run_and_the_outputs() -> None:
 
 
 def test_fewer_seeds_are_a_change_that_shares_runs() -> None:
-    plain, changed = plan(scale="smoke"), plan(scale="smoke", seeds=1)
+    items = {"items": "darcy-settings darcy-curves"}
+    plain, changed = plan(scale="smoke", **items), plan(scale="smoke", seeds=1, **items)
     assert set(changed.runs) < set(plain.runs)
     assert changed.out != plain.out
 
@@ -120,7 +122,7 @@ def test_a_part_of_a_precision_can_be_set() -> None:
 
 
 def test_a_fetched_file_does_not_hang_on_the_share_a_run_takes() -> None:
-    smoke, desk = plan(scale="smoke"), plan(scale="desk")
+    smoke, desk = (plan(scale=scale, items="darcy-settings models-darcy") for scale in ("smoke", "desk"))
     assert smoke.data == desk.data
 
 

@@ -15,6 +15,8 @@ from mpno.specs.public import Pairs
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "workflow" / "experiments"
 
+ITEMS, MINE = "darcy-settings darcy-curves", "data={name: mine, source: import}"
+
 
 class Shelf:
     """A machine with one imported set, and checked downloads of Navier-Stokes at 128."""
@@ -57,17 +59,18 @@ def test_auto_takes_what_is_here_and_says_why(data: dict, source: str, why: str)
 
 
 def test_auto_in_the_config_is_settled_before_there_are_runs() -> None:
-    plan = load_plan({"scale": "smoke", "data": {"source": "auto"}}, root=ROOT, look=Shelf)
+    darcy = {"items": "darcy-settings", "data": {"source": "auto"}}
+    plan = load_plan({"scale": "smoke", **darcy}, root=ROOT, look=Shelf)
     assert {run.data.source for run in plan.runs.values()} == {"fetch"}
-    assert plan.runs.keys() == load_plan({"scale": "smoke"}, root=ROOT).runs.keys()
+    assert plan.runs.keys() == load_plan({"scale": "smoke", "items": "darcy-settings"}, root=ROOT).runs.keys()
     assert "auto took fetch" in plan.describe()
-    gpu = load_plan({"scale": "gpu", "data": {"source": "auto"}}, root=ROOT)
+    gpu = load_plan({"scale": "gpu", **darcy}, root=ROOT)
     assert {run.data.source for run in gpu.runs.values()} == {"generate"}
     assert "auto took generate" in gpu.describe()
 
 
 def test_an_imported_set_brings_its_sizes_and_a_model_that_fits() -> None:
-    plan = load_plan({"scale": "smoke", "set": ["data={name: mine, source: import}"]}, root=ROOT, look=Shelf)
+    plan = load_plan({"items": ITEMS, "scale": "smoke", "set": [MINE]}, root=ROOT, look=Shelf)
     for run in plan.runs.values():
         assert (run.data.resolution, run.data.test_resolutions) == ("60x100", ("60x100", "120x200"))
         assert (run.data.n_train, run.data.n_test, run.model.model_dump()["modes"]) == (80, 8, (30, 32))
@@ -75,6 +78,11 @@ def test_an_imported_set_brings_its_sizes_and_a_model_that_fits() -> None:
         assert run.data.file(Path("x")).name == "mine.h5"
     assert not plan.data  # nothing to make
     assert '"source":"import"' in next(iter(plan.items.values())).context()
+
+
+def test_an_imported_set_and_a_model_of_bodies_do_not_go_together() -> None:
+    with pytest.raises(MpnoError, match=r"\(models-ahmed, arm full\): model gino takes bodies, data set mine holds"):
+        load_plan({"items": "models-ahmed", "scale": "smoke", "set": [MINE]}, root=ROOT, look=Shelf)
 
 
 def test_what_the_user_says_of_an_imported_set_stands() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mpno.models.audit_verdict import FAR, layer_verdict, model_verdict
 from mpno.numerics.aligned import aligned
 from mpno.numerics.monitor import Headroom
 from mpno.specs import get_format
@@ -16,6 +15,10 @@ from mpno.specs.names import Evidence
 from mpno.spectral.exact import Stage
 
 WIDTH = 110
+
+
+FAR = 1e9
+"""Grid points that nobody has."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class AuditedLayer:
     @property
     def verdict(self) -> str:
         """What to do, in plain words."""
+        from mpno.models.audit_verdict import layer_verdict  # which reads what stands here
+
         return layer_verdict(self)
 
 
@@ -156,6 +161,8 @@ class Audit:
     @property
     def verdict(self) -> str:
         """What to do, in plain words."""
+        from mpno.models.audit_verdict import model_verdict
+
         return model_verdict(self)
 
     def records(self) -> list[dict[str, Any]]:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from mpno.models.audit_report import FAR, Audit, AuditedLayer, LayerInSetting, ModelInSetting
 from mpno.specs import get_format
 
-if TYPE_CHECKING:
-    from mpno.models.audit_report import Audit, AuditedLayer, LayerInSetting, ModelInSetting
-
-
-FAR = 1e9
-"""Grid points that nobody has."""
 REMEDY = "transform in full (triple FHH) or use transform matmul"
 
 

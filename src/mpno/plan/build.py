@@ -294,7 +294,9 @@ def _arms(
         for key, value in config.settings.items():
             values = set_dotted(open_precision(values, key), key, value)
         values, changed = settle(values, config.settings, look, home=home)
-        spec = build_spec(values, where=f"config.yaml, set {' '.join(config.changes)} (arm {arm.name})")
+        spec = build_spec(
+            values, where=f"config.yaml, set {' '.join(config.changes)} ({experiment.item}, arm {arm.name})"
+        )
         check_import(spec.data, look)
         notes |= dict.fromkeys(filter(None, [changed or why]))
         if spec.id in seen:

@@ -130,7 +130,8 @@ def _with_import(
     out = {**values, "data": {**found, **data}}
     model = values.get("model") or {}
     fields = getattr(ARCHITECTURES.get(model.get("name", "fno")), "model_fields", ())
-    if not {"model", "model.modes"} & set(said) and "modes" in fields:
+    on_grid = "modes" in fields and model.get("name") != "gino"  # whose modes are those of its latent grid
+    if not {"model", "model.modes"} & set(said) and on_grid:
         smallest = [min(side) for side in zip(*(grid_of(r, axes) for r in (resolution, *tests)), strict=True)]
         if model.get("name") == "sfno":  # of the sphere's 2n longitudes, orders up to n are resolved
             smallest[-1] //= 2

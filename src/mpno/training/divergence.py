@@ -92,16 +92,21 @@ def _finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
+_WHOLE = ("forward", "convolve", "convolve_sphere")
+"""Functions that are all a module does: naming them would say nothing that its name does not."""
+
+
 def _caller() -> str:
-    """The function of mpno outermost below the running module, as `` in fft_forward``; numerics' helpers only
-    where no other room's function called them.
+    """The function of mpno outermost below the running module and the whole of its layer, as `` in fft_forward``.
+
+    Numerics' helpers are named only where no other room's function called them.
     """
     caller = helper = ""
     frame = sys._getframe(1)
     while frame is not None and not isinstance(frame.f_locals.get("self"), nn.Module):
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
         inside = module.startswith("mpno.") and module not in (__name__, watching.__module__)
-        if inside and name.isidentifier() and name != "forward":
+        if inside and name.isidentifier() and name not in _WHOLE:
             if module.startswith("mpno.numerics."):
                 helper = f" in {name}"
             else:
