@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mpno.plan import load_plan
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Takes the place of `python -m mpno`: writes the files a command would, at once.
@@ -74,15 +76,25 @@ def jobs(project: Path, *arguments: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with a second table of its own runs, at scale smoke."""
-    project = tmp_path_factory.mktemp("dag") / "project"
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project at scale smoke, its commands stood in for."""
+    project = tmp_path_factory.mktemp("dag") / "whole"
     project.mkdir()
     for name in ("src", "workflow", "profiles", "notebooks"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", project)
     (project / "config.yaml").write_text("scale: smoke\n")
     (project / "src" / "mpno" / "__main__.py").write_text(STAND_IN)
+    return project
+
+
+@pytest.fixture(scope="module")
+def fresh(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the two items on Darcy's settings alone, and a second table of its own runs."""
+    project = shutil.copytree(whole, tmp_path_factory.mktemp("dag") / "project")
+    for path in (project / "workflow" / "experiments").glob("*.yaml"):
+        if path.stem not in ("darcy-settings", "darcy-curves"):
+            path.unlink()
     (project / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(OTHER))
     shutil.copy(project / "workflow/reference/darcy-settings.csv", project / "workflow/reference/other.csv")
     shutil.copy(project / "notebooks/darcy-settings.ipynb", project / "notebooks/other.ipynb")
@@ -105,7 +117,15 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "project")
 
 
-def test_jobs_of_a_fresh_clone(fresh: Path) -> None:
+def test_jobs_of_the_whole_project(whole: Path) -> None:
+    plan = load_plan({"scale": "smoke"}, root=ROOT)
+    assert jobs(whole) == {
+        "all": 1, "report": 1, "figure": len(plan.of_kind("figure")), "table": len(plan.of_kind("table")),
+        "collect": len(plan.items), "measure": len(plan.measures), "train": len(plan.runs), "data": len(plan.data),
+    }  # fmt: skip
+
+
+def test_jobs_of_two_tables_and_a_figure(fresh: Path) -> None:
     once = {"all": 1, "report": 1, "figure": 1}
     assert jobs(fresh) == once | {"data": 1, "train": 14, "measure": 2, "collect": 3, "table": 2}
     assert jobs(fresh, "item", "--config", "item=darcy-curves") == {
