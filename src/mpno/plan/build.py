@@ -44,7 +44,7 @@ class PlannedArm:
             "against": self.arm.against,
             "model": spec.model.title,
             "label": spec.precision.label,
-            "transform": spec.transform,
+            "transform": ", ".join(spec.transforms) or "none",
             "recipe": recipe(spec),
             "epochs": spec.training.epochs,
             "timed_as": spec.arm.id,

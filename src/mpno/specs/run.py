@@ -312,8 +312,13 @@ class RunSpec(Frozen):
     def id(self) -> str:
         """Readable, and unique by a short hash of the whole spec."""
         digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:8]
-        what = f"{self.data.name}{self.data.resolution}_{self.model.name}_{self.precision.slug}_{self.transform}"
-        return f"{what}_s{self.seed}_{digest}"
+        parts = [f"{self.data.name}{self.data.resolution}", self.model.name, self.precision.slug]
+        return "_".join([*parts, *self.transforms, f"s{self.seed}", digest])
+
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """The transform, or none for a model without a spectral block."""
+        return () if self.model.name == "unet" else (self.transform,)
 
     @property
     def arm(self) -> RunSpec:
