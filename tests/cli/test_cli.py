@@ -40,10 +40,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         out.write_bytes(b"data")
 
     finished = types.SimpleNamespace(run=RunSpec(), spec=RunSpec(), setting=RunSpec().precision, evidence="native")
-    errors = {"16": {"l2": 0.1, "h1": 0.2}}
+    errors, mean = {"16": {"l2": 0.1, "h1": 0.2}}, {"16": {"l2": 0.5021, "h1": 1}}
     rooms = {
         "mpno.training": {
-            "train_run": record("train_run", {"status": "finished", "metrics": errors}),
+            "train_run": record("train_run", {"status": "finished", "metrics": errors, "baseline": mean}),
             "evaluate_run": record("evaluate_run", {"l2": 0.5, "advice": "choose another"}),
             "predict_run": record("predict_run", finished),
         },
@@ -121,7 +121,8 @@ def test_train_takes_a_spec(calls: list, tmp_path: Path, capsys: pytest.CaptureF
     assert (name, args) == ("train_run", (spec,))
     assert (more["data"], more["out"]) == (Path("d.h5"), out)
     assert len(more["provenance"]["source_digest"]) == 16
-    assert "l2 0.10000" in capsys.readouterr().out
+    line = "  test 16x16: l2 0.10000 (mean predictor 0.50210), h1 0.20000 (mean predictor 1.00000)"
+    assert capsys.readouterr().out.splitlines()[-1] == line
 
 
 def test_train_by_hand_makes_its_data(calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
