@@ -136,7 +136,7 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    file: Annotated[Path, typer.Argument(metavar="IN", help="Fields in h5, npy, npz, pt or mat; or a store of bodies.")],
+    file: Annotated[Path, typer.Argument(metavar="IN", help="Fields in h5, npy, npz, pt or mat; a store of bodies.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The HDF5 file to write.")],
     input_: Annotated[str | None, typer.Option("--input", help="The array of IN; of bodies train or test.")] = None,
     layout: Annotated[str | None, typer.Option(help='The axes, as in "n y x c"; else samples, channels, grid.')] = None,

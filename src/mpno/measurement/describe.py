@@ -91,8 +91,8 @@ def describe(
     channels, body = (in_channels, out_channels, latent_channels), None
     if spec.data.name in BODIES and data is not None:
         samples = load_samples(spec, data, torch.device("cpu"), in_memory=0)
-        body = samples.x[:1]
-        channels = (*samples.channels, 1)[:3]
+        assert len(samples.channels) == 3
+        body, channels = samples.x[:1], samples.channels
     with torch.device("meta"):
         model = build_model(spec, *channels)
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from mpno.datasets.meshes import LAYOUT, Bodies, Body
-from mpno.specs import MpnoError
+from mpno.specs import MpnoError, allowed
 from mpno.training.bodies import Maker, place
 from mpno.training.finished import FinishedRun
 from mpno.training.scaling import BodyScaling
@@ -51,10 +51,6 @@ def given_bodies(finished: FinishedRun, file: Path, split: str | None, layout: s
             kept no statistics.
     """
     split = split or "test"
-    if layout is not None:
-        raise MpnoError(f"--layout {layout!r}: {finished.run.id} takes a store of bodies, which has one; leave it out")
-    if split not in SPLITS:
-        raise MpnoError(f"--input {split!r}: of a store of bodies it is a split; allowed: {', '.join(SPLITS)}")
     if not file.is_file():
         raise MpnoError(f"{file}: no such file; give a store of bodies")
     if not holds_bodies(file):
@@ -62,6 +58,10 @@ def given_bodies(finished: FinishedRun, file: Path, split: str | None, layout: s
             f"{file}: is no store of bodies, which {finished.run.id} takes; give one as python -m mpno data make "
             f"{finished.run.data.name} writes"
         )
+    if layout is not None:
+        raise MpnoError(f"{file}: is a store of bodies, which takes no layout; leave out {layout!r}")
+    if split not in SPLITS:
+        raise MpnoError(f"{file}: no split {split!r}; {allowed(split, SPLITS)}")
     if finished.bodies is None:
         raise MpnoError(f"{finished.run.id}: its weights came without the statistics of its bodies; train it again")
     maker = Maker(finished.run, finished.bodies, finished.device)
