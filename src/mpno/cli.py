@@ -14,6 +14,7 @@ from mpno import cli_data
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
 from mpno.specs.names import MODELS
+from mpno.specs.sets import BODIES
 
 app = typer.Typer(
     help="Mixed-precision neural operators: the steps of the reproduction, one by one.",
@@ -100,8 +101,9 @@ def train(
     metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard)
     print(f"{metrics['status']}: {folder}")
     for grid, errors in (metrics.get("metrics") or {}).items():
-        shown_grid = shown(parse_resolution(grid), run.axes, name=run.data.name)
-        print(f"  test {shown_grid}: " + ", ".join(f"{key} {value:.5f}" for key, value in errors.items()))
+        shown_grid, mean = shown(parse_resolution(grid), run.axes, name=run.data.name), metrics["baseline"][grid]
+        beside = (f"{key} {value:.5f} (mean predictor {mean[key]:.5f})" for key, value in errors.items())
+        print(f"  test {shown_grid}: " + ", ".join(beside))
 
 
 @app.command()
@@ -133,10 +135,10 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a run on fields.")],
-    file: Annotated[Path, typer.Argument(metavar="IN", help="The inputs: h5, npy, npz, pt or mat, on any grid.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    file: Annotated[Path, typer.Argument(metavar="IN", help="Fields in h5, npy, npz, pt or mat; a store of bodies.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The HDF5 file to write.")],
-    input_: Annotated[str | None, typer.Option("--input", help="The array of IN, where it holds several.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", help="The array of IN; of bodies train or test.")] = None,
     layout: Annotated[str | None, typer.Option(help='The axes, as in "n y x c"; else samples, channels, grid.')] = None,
     precision: Precision = None,
     transform: Transform = None,
@@ -170,14 +172,19 @@ def describe(
         header = read_header(run)
         if "run" not in header.more:
             raise MpnoError(f"{run}: holds a model without its run; name the folder of a run, or give --spec")
-        wanted, channels = build_spec(header.more["run"], where=str(run)), (header.in_channels, header.out_channels)
+        wanted = build_spec(header.more["run"], where=str(run))
+        channels = header.in_channels, header.out_channels, header.latent_channels
     else:
         wanted = _run("describe", spec, item, scale, by_hand, set_)
         channels = cli_data.channels(wanted.data)
+    data = _data_file(wanted)
 
     from mpno.measurement import describe as described
 
-    print(described(wanted, *channels))
+    found = described(wanted, *channels, data=data if data.is_file() else None)
+    print(found)
+    if wanted.data.name in BODIES and found.points is None:
+        print(f"  make it first: {cli_data.make_command(wanted.data, data)}")
 
 
 @app.command()
@@ -300,7 +307,11 @@ def _hand_spec(item: str | None, scale: str, given: dict[str, Any], changes: lis
 
 def _default_data(spec: RunSpec) -> Path:
     """The data file of a run by hand: the workflow's, made where it is missing."""
-    path = spec.data.file(Path("results", spec.scale))
+    path = _data_file(spec)
     if not path.is_file():
         cli_data.make_data(spec.data, path)
     return path
+
+
+def _data_file(spec: RunSpec) -> Path:
+    return spec.data.file(Path("results", spec.scale))

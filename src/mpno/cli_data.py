@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,12 @@ def make_data(spec: DataSpec, out: Path, cache: Path = CACHE) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     make(spec, out, cache=cache, progress=sys.stderr.isatty())
     print(f"{out}: {out.stat().st_size} bytes")
+
+
+def make_command(spec: DataSpec, out: Path) -> str:
+    """The command that makes the file of a spec, for a shell."""
+    wanted = spec.model_dump_json(exclude_defaults=True)
+    return f"python -m mpno data make --spec {shlex.quote(wanted)} --out {shlex.quote(str(out))}"
 
 
 @app.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -40,10 +41,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         out.write_bytes(b"data")
 
     finished = types.SimpleNamespace(run=RunSpec(), spec=RunSpec(), setting=RunSpec().precision, evidence="native")
-    errors = {"16": {"l2": 0.1, "h1": 0.2}}
+    errors, mean = {"16": {"l2": 0.1, "h1": 0.2}}, {"16": {"l2": 0.5021, "h1": 1}}
     rooms = {
         "mpno.training": {
-            "train_run": record("train_run", {"status": "finished", "metrics": errors}),
+            "train_run": record("train_run", {"status": "finished", "metrics": errors, "baseline": mean}),
             "evaluate_run": record("evaluate_run", {"l2": 0.5, "advice": "choose another"}),
             "predict_run": record("predict_run", finished),
         },
@@ -121,7 +122,8 @@ def test_train_takes_a_spec(calls: list, tmp_path: Path, capsys: pytest.CaptureF
     assert (name, args) == ("train_run", (spec,))
     assert (more["data"], more["out"]) == (Path("d.h5"), out)
     assert len(more["provenance"]["source_digest"]) == 16
-    assert "l2 0.10000" in capsys.readouterr().out
+    line = "  test 16x16: l2 0.10000 (mean predictor 0.50210), h1 0.20000 (mean predictor 1.00000)"
+    assert capsys.readouterr().out.splitlines()[-1] == line
 
 
 def test_train_by_hand_makes_its_data(calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +185,23 @@ def test_describe_takes_what_train_takes_or_a_run(
     assert run("describe", str(tmp_path)) == 0
     assert capsys.readouterr().out == by_hand
     assert "parameters, 1 to 1 channels" in by_hand and by_hand.count("\n") == 3 + 1 + 5
+
+
+def test_describe_says_how_to_make_the_body_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    small = ["--set", "data.n_train=2", "--set", "data.n_test=1", "--set", "model.radius=0.2"]
+    asked = ["describe", "--dataset", "car", "--model", "gino", "--scale", "smoke", *small]
+    assert run(*asked) == 0
+    before = capsys.readouterr().out
+    command = shlex.split(before.splitlines()[-1].partition("make it first: python -m mpno ")[2])
+    assert "not predicted" in before and run(*command) == 0
+    capsys.readouterr()
+    assert run(*asked) == 0
+    after = capsys.readouterr().out
+    assert "predicted, MiB: a body of 256 points, grid 8x8x8" in after and "make it first" not in after
 
 
 def test_plan_says_what_a_scale_costs(at_root: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 
 import mpno
+from mpno.datasets import make
 from mpno.measurement import predict_bytes
 from mpno.specs import SETTINGS, RunSpec, build_spec
+from mpno.training.data import load_samples
 
 
 def spec(**model: object) -> RunSpec:
@@ -50,9 +55,33 @@ def test_a_run_of_few_epochs_has_a_schedule_s_memory_too() -> None:
     assert mpno.describe(short, settings=["schedule"]).memory == mpno.describe(spec(), settings=["schedule"]).memory
 
 
-def test_bodies_are_counted_and_their_memory_is_left_open() -> None:
-    values = {"data": {"name": "ahmed", "source": "generate"}, "training": {"batch_size": 1}}
-    run = build_spec({**values, "model": {"name": "gino", "width": 4, "modes": [2, 2, 2], "layers": 1}}, where="test")
-    described = mpno.describe(run, 3, 1)
+def bodies_run() -> RunSpec:
+    sizes = {"resolution": 8, "test_resolutions": (8,), "n_train": 2, "n_test": 1, "points": 200}
+    model = {"name": "gino", "width": 4, "modes": [2, 2, 2], "layers": 1, "radius": 0.2}
+    values = {"data": {"name": "ahmed", "source": "generate", **sizes}, "training": {"batch_size": 1}, "model": model}
+    return build_spec(values, where="test")
+
+
+def test_bodies_are_counted_and_without_a_file_their_memory_is_left_open() -> None:
+    described = mpno.describe(bodies_run(), 3, 1, 2)
     assert described.parameters > 0 and set(described.memory.values()) == {None}
-    assert "not predicted, for bodies differ" in str(described)
+    assert str(described).endswith("memory of a training step: not predicted, for it takes a body of the data file")
+
+
+def test_memory_on_bodies_is_that_of_the_first_one(tmp_path: Path) -> None:
+    run, path = bodies_run(), tmp_path / "ahmed.h5"
+    make(run.data, path, cache=tmp_path)
+    described = mpno.describe(run, data=path)
+    samples = load_samples(run, path, torch.device("cpu"))
+    body = samples.x[:1]
+    # The speeds of these bodies differ, so that it is an input: a second latent channel.
+    assert described.parameters == mpno.describe(run, 3, 1, 2).parameters > mpno.describe(run, 3, 1, 1).parameters
+    for setting, found in described.memory.items():
+        other = build_spec({**run.model_dump(), "precision": setting}, where="test") if setting != "schedule" else None
+        assert found and (other is None or found == predict_bytes(other, *samples.channels, body=body))
+    assert described.channels == (3, 1) and described.points == 200
+    lines = str(described).splitlines()
+    assert lines[2] == "memory of a training step, predicted, MiB: a body of 200 points, grid 8x8x8"
+    assert len(lines) == 4 + len(SETTINGS)
+    every = run.model_copy(update={"data": run.data.model_copy(update={"points": None})})
+    assert (mpno.describe(every, data=path).points or 0) > 200

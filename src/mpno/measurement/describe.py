@@ -5,17 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from mpno.measurement.memory import predict_bytes
+from mpno.models.graph import Geometry
 from mpno.numerics.aligned import aligned
 from mpno.specs import SETTINGS, PrecisionSetting, RunSpec
 from mpno.specs.grid import shown
 from mpno.specs.sets import BODIES
 from mpno.training.build import build_model
+from mpno.training.data import load_samples
 
 PARTS = ("parameters", "gradients", "optimiser", "activations", "peak")
 
@@ -29,13 +32,15 @@ class Description:
         channels: of input and output.
         parameters: how many real numbers are learned; a complex one counts as two.
         memory: per setting the bytes of :func:`predict_bytes`, evidence class ``predicted``; None where the model has
-            no such setting or its samples differ in size.
+            no such setting, or of bodies without a data file.
+        points: of the body that memory is predicted for; None of fields, or without a data file.
     """
 
     spec: RunSpec
     channels: tuple[int, int]
     parameters: int
     memory: dict[str, dict[str, int] | None]
+    points: int | None = None
 
     def __str__(self) -> str:
         spec, (given, made) = self.spec, self.channels
@@ -44,10 +49,11 @@ class Description:
             f"{spec.model.name}: {self.parameters:,} parameters, {given} to {made} channels, transform {spec.transform}"
         )
         lines = [head, f"  {sizes}"]
-        if all(sizes is None for sizes in self.memory.values()):
-            return "\n".join([*lines, "memory of a training step: not predicted, for bodies differ in their points"])
+        if spec.data.name in BODIES and self.points is None:
+            return "\n".join([*lines, "memory of a training step: not predicted, for it takes a body of the data file"])
         grid = shown(spec.data.resolution, spec.axes, name=spec.data.name)
-        lines.append(f"memory of a training step, predicted, MiB: batch {spec.training.batch_size}, grid {grid}")
+        batch = f"batch {spec.training.batch_size}" if self.points is None else f"a body of {self.points:,} points"
+        lines.append(f"memory of a training step, predicted, MiB: {batch}, grid {grid}")
         full = self.memory.get("full")
         rows = []
         for setting, found in self.memory.items():
@@ -60,28 +66,46 @@ class Description:
 
 
 def describe(
-    spec: RunSpec, in_channels: int = 1, out_channels: int = 1, *, settings: Sequence[str] = SETTINGS
+    spec: RunSpec,
+    in_channels: int = 1,
+    out_channels: int = 1,
+    latent_channels: int = 1,
+    *,
+    settings: Sequence[str] = SETTINGS,
+    data: Path | None = None,
 ) -> Description:
     """Count the parameters of a run's model and predict the memory of its training step in each setting.
 
-    No data and no weights: everything is traced on shapes, as a GPU would compute it.
+    No weights, and of fields no data: everything is traced on shapes, as a GPU would compute it. Bodies differ in
+    their points and edges, so theirs is predicted for the first training body of `data`, as :func:`measure_arms` does.
 
     Args:
         spec: the run; its own precision counts only through `settings`.
-        in_channels, out_channels: of the data.
+        in_channels, out_channels, latent_channels: of the data.
         settings: short forms of precision settings.
+        data: of bodies, the data file, whose channels then count; None leaves the memory open.
+
+    Raises:
+        MpnoError: `data` does not hold what the run asks for.
     """
+    channels, body = (in_channels, out_channels, latent_channels), None
+    if spec.data.name in BODIES and data is not None:
+        samples = load_samples(spec, data, torch.device("cpu"), in_memory=0)
+        assert len(samples.channels) == 3
+        body, channels = samples.x[:1], samples.channels
     with torch.device("meta"):
-        model = build_model(spec, in_channels, out_channels)
+        model = build_model(spec, *channels)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ComplexHalf support is experimental")  # shapes alone are asked of it
-        memory = {setting: _memory(spec, setting, in_channels, out_channels) for setting in settings}
+        memory = {setting: _memory(spec, setting, channels, body) for setting in settings}
     count = sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters())
-    return Description(spec, (in_channels, out_channels), count, memory)
+    return Description(spec, channels[:2], count, memory, None if body is None else len(body.points))
 
 
-def _memory(spec: RunSpec, setting: str, in_channels: int, out_channels: int) -> dict[str, int] | None:
-    if spec.data.name in BODIES:
+def _memory(
+    spec: RunSpec, setting: str, channels: tuple[int, int, int], body: Geometry | None
+) -> dict[str, int] | None:
+    if spec.data.name in BODIES and body is None:
         return None
     # However few epochs the run has, a step is predicted in every phase.
     training = {**spec.training.model_dump(), "epochs": max(spec.training.epochs, 100)}
@@ -90,7 +114,7 @@ def _memory(spec: RunSpec, setting: str, in_channels: int, out_channels: int) ->
         other = RunSpec.model_validate({**spec.model_dump(), **values})
     except ValidationError:
         return None
-    return predict_bytes(other, in_channels, out_channels)
+    return predict_bytes(other, *channels, body=body)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

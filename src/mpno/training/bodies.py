@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpno.datasets.meshes import Bodies, Body, open_bodies, statistics
-from mpno.datasets.normalise import EPS, Normaliser
+from mpno.datasets.meshes import Bodies, Body, open_bodies
+from mpno.datasets.normalise import Normaliser
 from mpno.models.graph import Geometry
 from mpno.specs import GINOSpec, MpnoError, RunSpec
 from mpno.training.samples import Batches, Samples
+from mpno.training.scaling import BodyScaling
 
 FEATURES = 3
 """Channels given at every surface point: the normal."""
@@ -75,7 +76,9 @@ class Split:
         return self._last[1]
 
 
-def load_bodies(spec: RunSpec, path: Path, device: torch.device, bound: int) -> Samples:
+def load_bodies(
+    spec: RunSpec, path: Path, device: torch.device, bound: int, scaling: BodyScaling | None = None
+) -> Samples:
     """The bodies of `spec` from its HDF5 file, mapped from the file's box to the unit cube.
 
     A geometry has the normals as features of its points. Its latent channels are the signed distance and, where the
@@ -86,25 +89,25 @@ def load_bodies(spec: RunSpec, path: Path, device: torch.device, bound: int) -> 
     Args:
         spec, path, device: the run, its data file, where tensors go.
         bound: bytes of geometries kept in memory with their graphs.
+        scaling: that of a run that is finished; by default that of the file's training bodies.
 
     Raises:
         MpnoError: the file is missing or holds fewer bodies or another latent grid than asked for; on taking a body,
             a surface point has no latent point within the radius.
     """
-    data, kept = spec.data, statistics(path)
-    plain = Normaliser.identity(1)
-    output = kept["pressure"] if spec.training.normalise_output else plain
-    maker = Maker(spec, kept, device)
+    data, plain = spec.data, Normaliser.identity(1)
+    scaling = scaling or BodyScaling.fitted(path, normalise_output=spec.training.normalise_output)
+    maker = Maker(spec, scaling, device)
 
     def placed(split: str, count: int, target: Normaliser) -> tuple[Batches[Geometry], Batches[Tensor]]:
-        bodies = _taken(path, split, count, data.resolution)
-        pairs = Split(lambda number: maker(bodies, number, target), bound)
+        bodies = maker.bodies(path, split, count)
+        pairs = Split(lambda number: maker.pair(bodies, number, target), bound)
         return (
             OneByOne(lambda number: pairs(number)[0], count, device),
             OneByOne(lambda number: pairs(number)[1], count, device),
         )
 
-    x, y = placed("train", data.n_train, output)
+    x, y = placed("train", data.n_train, scaling.pressure)
     tests = {}
     for resolution in data.test_resolutions:
         if resolution != data.resolution:
@@ -113,40 +116,75 @@ def load_bodies(spec: RunSpec, path: Path, device: torch.device, bound: int) -> 
                 f"give data.test_resolutions [{data.resolution}]"
             )
         tests[resolution] = placed("test", data.n_tests(resolution), plain)
-    return Samples(x, y, tests, output, None, maker.channels)
+    return Samples(x, y, tests, scaling.pressure, None, maker.channels, bodies=scaling)
 
 
 class Maker:
-    """Makes a body of the file a geometry with its target.
+    """Makes a body of a file a geometry, in training as in prediction.
+
+    Args:
+        spec: the run.
+        scaling: its frame and statistics.
+        device: where tensors go.
 
     Attributes:
         channels: of the points' features, of the pressure, of the latent grid.
     """
 
-    def __init__(self, spec: RunSpec, kept: dict[str, Normaliser], device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, scaling: BodyScaling, device: torch.device) -> None:
         assert isinstance(spec.model, GINOSpec)
         self._spec, self._radius, self._device = spec.data, spec.model.radius, device
-        self._sdf, self._speed = kept["sdf"], kept.get("inlet_speed")
-        if self._speed is not None and self._speed.std[0] <= EPS:
-            self._speed = None
-        self.channels = FEATURES, 1, 1 + (self._speed is not None)
+        self._scaling = scaling
+        self.channels = FEATURES, 1, 1 + scaling.takes_speed
 
-    def __call__(self, bodies: Bodies, number: int, target: Normaliser) -> Pair:
+    def bodies(self, path: Path, split: str, count: int) -> Bodies:
+        """The bodies of a split.
+
+        Raises:
+            MpnoError: they are fewer than `count`, or have another latent grid than the run's.
+        """
+        bodies = open_bodies(path, split)
+        if len(bodies) < count:
+            raise MpnoError(f"{path}: has {len(bodies)} {split} bodies, {count} are asked for; lower the count")
+        first = bodies[0]
+        found, wanted = first.sdf.shape[0], self._spec.resolution
+        if found != wanted:
+            raise MpnoError(
+                f"{path}: has a latent grid of {found} points along each axis, not {wanted}; "
+                f"make it with resolution {wanted}"
+            )
+        if not self._scaling.same_box(first.box):
+            raise MpnoError(
+                f"{path}: has a latent grid on the box {first.box.tolist()}, the run was trained on "
+                f"{[*map(list, self._scaling.box)]}; give bodies in that box"
+            )
+        return bodies
+
+    def pair(self, bodies: Bodies, number: int, target: Normaliser) -> Pair:
+        """A body's geometry at the points that the run takes of it, and the pressure there, (1, 1, n)."""
         body = bodies[number]
         taken = self._points(body, bodies.split, number)
-        low, high = body.box
+        pressure = _tensor(target.encode(body.pressure[taken][None, None]))
+        return self.geometry(body, place(bodies, number), taken), pressure.to(self._device)
+
+    def geometry(self, body: Body, where: str, taken: np.ndarray | None = None) -> Geometry:
+        """A body's geometry at the vertices numbered in `taken`, by default at all of them.
+
+        Raises:
+            MpnoError: a vertex outside the box or without latent neighbour, or no inlet speed where it is an input.
+        """
+        taken = np.arange(len(body.vertices)) if taken is None else taken
+        low, high = np.array(self._scaling.box)
         points = (body.vertices[taken] - low) / (high - low)
         inside = points.clip(0, 1)
         points = _tensor(inside if np.abs(points - inside).max() <= ROUNDING else points)
         features = _tensor(body.normals[taken])
-        where = f"{bodies.path}: {bodies.split} body {number}"
         latent = self._latent(body, where)
         try:
             geometry = Geometry.of(points, latent, features, radius=self._radius)
         except MpnoError as error:
             raise MpnoError(f"{where}: {error}") from None
-        pressure = _tensor(target.encode(body.pressure[taken][None, None]))
-        return geometry.to(self._device), pressure.to(self._device)
+        return geometry.to(self._device)
 
     def _points(self, body: Body, split: str, number: int) -> np.ndarray:
         count, wanted = len(body.vertices), self._spec.points
@@ -156,23 +194,19 @@ class Maker:
         return np.sort(stream.choice(count, wanted, replace=False))
 
     def _latent(self, body: Body, where: str) -> Tensor:
-        channels = [self._sdf.encode(body.sdf[None, None])[0]]
-        if self._speed is not None:
+        channels = [self._scaling.sdf.encode(body.sdf[None, None])[0]]
+        if self._scaling.takes_speed:
+            assert self._scaling.inlet_speed is not None
             if body.inlet_speed is None:
-                raise MpnoError(f"{where}: has no inlet speed, which others have; give all of them one, or none")
-            speed = self._speed.encode(np.array([[body.inlet_speed]])).item()
+                raise MpnoError(f"{where}: has no inlet speed, which is an input of the model; give the body one")
+            speed = self._scaling.inlet_speed.encode(np.array([[body.inlet_speed]])).item()
             channels.append(np.full_like(channels[0], speed))
         return _tensor(np.concatenate(channels))
 
 
-def _taken(path: Path, split: str, count: int, resolution: int | str) -> Bodies:
-    bodies = open_bodies(path, split)
-    if len(bodies) < count:
-        raise MpnoError(f"{path}: has {len(bodies)} {split} bodies, {count} are asked for; lower the count")
-    found = bodies[0].sdf.shape[0]
-    if found != resolution:
-        raise MpnoError(f"{path}: has a latent grid of {found} points along each axis, not {resolution}")
-    return bodies
+def place(bodies: Bodies, number: int) -> str:
+    """A body as messages name it."""
+    return f"{bodies.path}: {bodies.split} body {number}"
 
 
 def _tensor(array: np.ndarray) -> Tensor:

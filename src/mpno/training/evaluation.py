@@ -11,11 +11,12 @@ import torch
 from mpno.numerics import RangeMonitor
 from mpno.specs import PrecisionSetting, RunSpec
 from mpno.specs.names import RunTransform
-from mpno.training.data import load_samples, load_tests
+from mpno.training.bodies import load_bodies
+from mpno.training.data import load_tests
 from mpno.training.errors import evaluate
 from mpno.training.finished import FinishedRun, load_run
 from mpno.training.headroom import advice, predicted_range
-from mpno.training.samples import Samples
+from mpno.training.samples import SHARE, Samples, memory
 
 
 def evaluate_run(
@@ -67,7 +68,7 @@ def _tests(finished: FinishedRun, data: Path, resolution: int | str) -> Samples:
     run, tests = finished.run, {"test_resolutions": (resolution,)}
     wanted: RunSpec = run.model_copy(update={"data": run.data.model_copy(update=tests)})
     if finished.input is None or finished.output is None:
-        return load_samples(wanted, data, finished.device)
+        return load_bodies(wanted, data, finished.device, memory(finished.device) // SHARE, finished.bodies)
     return load_tests(wanted, data, finished.device, finished.input, finished.output, bool(finished.periodic))
 
 

@@ -17,6 +17,9 @@ from mpno.models.saving import read_header
 from mpno.numerics import evidence_of
 from mpno.specs import MpnoError, PrecisionSetting, RunSpec, build_spec
 from mpno.specs.names import Evidence, RunTransform
+from mpno.training.divergence import first_not_finite
+from mpno.training.headroom import safe_choice
+from mpno.training.scaling import BodyScaling
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class FinishedRun:
         run: the spec it was trained by.
         spec: the same with the precision and transform it is used in.
         model: in evaluation mode.
-        input, output: the normalisers of inputs and outputs; None of bodies, whose data file has them.
+        input, output: the normalisers of fields; None of a run on bodies.
         periodic: whether the fields are.
+        bodies: what maps bodies to the model's inputs and back; None of a run on fields.
     """
 
     run: RunSpec
@@ -37,6 +41,7 @@ class FinishedRun:
     input: Normaliser | None
     output: Normaliser | None
     periodic: bool | None
+    bodies: BodyScaling | None = None
 
     @property
     def device(self) -> torch.device:
@@ -65,11 +70,21 @@ class FinishedRun:
         if self.input is None or self.output is None:
             raise MpnoError(
                 f"{self.run.id}: was trained on bodies of {self.run.data.name}; predict takes fields on a grid, so "
-                "call its model on a geometry"
+                "give predict_run a store of bodies, or call its model on a geometry"
             )
         with torch.no_grad():
             encoded = self.input.encode(torch.as_tensor(values).to(self.device, torch.float32))
             return torch.as_tensor(self.output.decode(self.model(encoded))).cpu()
+
+    def not_finite(self, x: Any, what: str) -> MpnoError:
+        """The one line on `what` was predicted from `x`, as the model takes it, and is not finite: where, and what to
+        choose."""
+        where, operation = first_not_finite(self.model, x)
+        safe = safe_choice(self.setting)
+        return MpnoError(
+            f"{what} is not finite, first in {where}{', ' + operation if operation else ''}; "
+            f"{'choose ' + safe + '; ' if safe else ''}nothing was written"
+        )
 
 
 def load_run(
@@ -104,7 +119,8 @@ def load_run(
     )
     scaling = header.more.get("scaling", {})
     normalisers = [Normaliser(**_tuples(scaling[key])) if key in scaling else None for key in ("input", "output")]
-    return FinishedRun(trained, spec, model, normalisers[0], normalisers[1], scaling.get("periodic"))
+    bodies = BodyScaling.from_json(header.more["bodies"]) if "bodies" in header.more else None
+    return FinishedRun(trained, spec, model, normalisers[0], normalisers[1], scaling.get("periodic"), bodies)
 
 
 def _tuples(values: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:

@@ -1,9 +1,9 @@
-"""A finished run applied to inputs of the user's: a file in, a file out."""
+"""A finished run applied to inputs of the user's, fields here and bodies next door: a file in, a file out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from mpno.datasets.layout import AXES
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.files import replacing
 from mpno.specs.names import RunTransform
-from mpno.training.divergence import first_not_finite
+from mpno.specs.sets import BODIES
 from mpno.training.finished import FinishedRun, load_run
-from mpno.training.headroom import safe_choice
+from mpno.training.prediction_bodies import GivenBodies, given_bodies, holds_bodies, write_pressures
 
 VALUES = 2**24
 """Hidden values of a batch of fields that a prediction holds at a time, at least those of one field."""
@@ -40,15 +40,19 @@ def predict_run(
     transform: RunTransform | None = None,
     progress: bool | None = None,
 ) -> FinishedRun:
-    """Apply a finished run to the fields in a file and write its outputs, in the data's own units, as HDF5.
+    """Apply a finished run to the fields or bodies in a file and write its outputs, in the data's own units, as HDF5.
 
     Args:
         run: the run's folder; its data file is not needed.
-        file: h5, npy, npz, pt or mat, on any grid that is fine enough for the model.
-        out: the HDF5 file to write, whole or not at all: ``y``, (n, channels, *grid) float32, and as attributes the
-            run's id and spec, precision, transform, evidence class and where the inputs came from.
-        key: the array of `file`; None is its only one.
-        layout: the axes, as in ``"n y x c"``; by default (n, channels, *grid), or (n, *grid) for one channel.
+        file: of fields, h5, npy, npz, pt or mat, on any grid that is fine enough for the model; of bodies, a store as
+            :func:`mpno.datasets.make` writes it, with the run's latent grid.
+        out: the HDF5 file to write, whole or not at all: ``y``, (n, channels, *grid) float32; of bodies the pressure
+            at all V vertices of each, ``/00000/y``, (V,) pascal, beside its ``vertices``, (V, 3), whatever number of
+            points the training took. As attributes the run's id and spec, precision, transform, evidence class and
+            where the inputs came from.
+        key: the array of `file`, None its only one; of bodies the split, ``"test"`` by default.
+        layout: of fields, the axes, as in ``"n y x c"``; by default (n, channels, *grid), or (n, *grid) for one
+            channel.
         precision, transform: other ones than the run was trained in.
         progress: whether to draw a bar; by default on a terminal.
 
@@ -56,29 +60,37 @@ def predict_run(
         The run that was applied.
 
     Raises:
-        MpnoError: as :func:`load_run`; no such file or array, wrong channels, too coarse a grid, values that are not
+        MpnoError: as :func:`load_run`; no such file, array or split; bodies for a run on fields, or the reverse; wrong
+            channels, too coarse a grid, another latent grid, a body that the model does not take; values that are not
             finite, given or predicted.
     """
     file, out = Path(file), Path(out)
     finished = load_run(run, precision=precision, transform=transform)
-    if finished.input is None:
-        raise MpnoError(
-            f"{run}: was trained on bodies of {finished.run.data.name}; predict takes fields on a grid: test it with "
-            "python -m mpno evaluate"
-        )
     _check_out(out, file)
     torch.set_num_threads(finished.run.threads)
+    if finished.run.data.name in BODIES:
+        given = given_bodies(finished, file, key, layout)
+        _write_file(out, finished, given, lambda written: write_pressures(finished, given, written, progress))
+        return finished
+    if holds_bodies(file):
+        raise MpnoError(f"{file}: is a store of bodies; {finished.run.id} takes fields on a grid: give a file of those")
     with Arrays(file) as arrays:
         where, array = arrays.get(key)
-        given = fields(where, array, layout or _layout(where, array.shape, finished))
-        _check(given, finished)
-        try:
-            with replacing(out) as temporary, h5py.File(temporary, "w") as written:
-                _write(finished, given, written, progress)
-                written.attrs.update(_attributes(finished, given))
-        except OSError as error:
-            raise MpnoError(f"{out}: cannot be written ({error}); make room or choose another folder") from None
+        values = fields(where, array, layout or _layout(where, array.shape, finished))
+        _check(values, finished)
+        _write_file(out, finished, values, lambda written: _write(finished, values, written, progress))
     return finished
+
+
+def _write_file(
+    out: Path, finished: FinishedRun, given: Fields | GivenBodies, write: Callable[[h5py.File], None]
+) -> None:
+    try:
+        with replacing(out) as temporary, h5py.File(temporary, "w") as written:
+            write(written)
+            written.attrs.update(_attributes(finished, given))
+    except OSError as error:
+        raise MpnoError(f"{out}: cannot be written ({error}); make room or choose another folder") from None
 
 
 def _write(finished: FinishedRun, given: Fields, written: h5py.File, progress: bool | None) -> None:
@@ -153,12 +165,7 @@ def _check_outputs(finished: FinishedRun, values: np.ndarray, outputs: torch.Ten
     row = int(bad.int().argmax())
     assert finished.input is not None
     x = finished.input.encode(torch.from_numpy(values[row : row + 1]).to(finished.device))
-    where, operation = first_not_finite(finished.model, x)
-    safe = safe_choice(finished.setting)
-    raise MpnoError(
-        f"{given.where}: the output of sample {start + row} is not finite, first in {where}"
-        f"{', ' + operation if operation else ''}; {'choose ' + safe + '; ' if safe else ''}nothing was written"
-    )
+    raise finished.not_finite(x, f"{given.where}: the output of sample {start + row}")
 
 
 def _check_out(out: Path, file: Path) -> None:
@@ -168,7 +175,7 @@ def _check_out(out: Path, file: Path) -> None:
         raise MpnoError(f"{out}: is the file of the inputs; choose another")
 
 
-def _attributes(finished: FinishedRun, given: Fields) -> dict[str, str]:
+def _attributes(finished: FinishedRun, given: Fields | GivenBodies) -> dict[str, str]:
     return {
         "run": finished.run.id,
         "spec": finished.run.canonical(),
@@ -176,6 +183,6 @@ def _attributes(finished: FinishedRun, given: Fields) -> dict[str, str]:
         "transform": finished.spec.transform,
         "evidence": finished.evidence,
         "input": given.where,
-        "layout": "n c " + " ".join(given.axes),
+        "layout": "v" if isinstance(given, GivenBodies) else "n c " + " ".join(given.axes),
         "created_by": f"mpno {mpno.__version__}",
     }

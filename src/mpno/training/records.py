@@ -56,8 +56,8 @@ def write_record(
 ) -> dict[str, Any]:
     """Write a run's four files, the record last, and return the record.
 
-    The weights carry the run's spec and, of fields, how inputs are normalised and outputs decoded: what a prediction
-    needs beside the model.
+    The weights carry the run's spec and how inputs are normalised and outputs decoded: what a prediction needs beside
+    the model.
     """
     attrs = read_attrs(data)
     record = {
@@ -87,6 +87,8 @@ def write_record(
 
 
 def _scaling(samples: Samples) -> dict[str, Any]:
+    if samples.bodies is not None:
+        return {"bodies": samples.bodies.to_json()}
     if samples.input is None:
         return {}
     return {"scaling": {"input": asdict(samples.input), "output": asdict(samples.output), "periodic": samples.periodic}}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mpno.datasets import Normaliser
+from mpno.training.scaling import BodyScaling
 
 SHARE = 4
 """Arrays larger than this part of the memory, 1/4, are read from the file batch by batch."""
@@ -52,6 +53,7 @@ class Samples:
             there is no grid, and so no H1 error.
         channels: what a model of the run is made for: of input and output, and of bodies those of the latent grid.
         input: its ``encode`` maps fields in the data's own units to a model's input; None of bodies.
+        bodies: the same of bodies; None of fields.
     """
 
     x: Batches[Any]
@@ -61,6 +63,7 @@ class Samples:
     periodic: bool | None
     channels: tuple[int, int] | tuple[int, int, int]
     input: Normaliser | None = None
+    bodies: BodyScaling | None = None
 
 
 def memory(device: torch.device) -> int:
