@@ -14,6 +14,7 @@ from test_audit import in_double
 from test_from_neuralop_gino import body_for, output_of, peer_of
 from test_gino import SPEC, body
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 import mpno
 from mpno import FNO, GINO, SFNO, MpnoError, RunSpec, SpectralConv, UNet
@@ -35,8 +36,8 @@ def test_gino_s_rounding_error_is_that_against_the_peer_in_double(features: int)
     options = {"in_channels": 4, "in_gno_transform_type": "nonlinear_kernelonly", "latent_feature_channels": None}
     peer = peer_of(**options if features else {}, in_gno_pos_embed_type="nerf", out_gno_pos_embed_type="nerf")
     geometry = body_for(peer)
-    ours = from_neuralop(peer)
-    wide = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, geometry)
+    ours: Any = from_neuralop(peer)
+    wide = tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, geometry)
     torch.set_default_dtype(torch.float64)
     try:
         exact = output_of(in_double(peer), wide).detach()
@@ -84,7 +85,7 @@ def test_a_geometry_and_its_model_stay_as_they_were() -> None:
     before = [t.clone() for t in model.state_dict().values()], copy.deepcopy(geometry)
     mpno.audit(model, geometry, settings=("full",))
     assert all(torch.equal(a, b) for a, b in zip(before[0], model.state_dict().values(), strict=True))
-    leaves = (torch.utils._pytree.tree_leaves(g) for g in (before[1], geometry))
+    leaves = (tree_leaves(g) for g in (before[1], geometry))
     assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*leaves, strict=True))
 
 
@@ -160,7 +161,11 @@ NAN = dataclasses.replace(G, latent=G.latent.clone().fill_(math.nan))
         (Weighted(), [], "is a list; pass the input tensor"),
         (Weighted(), {"which": torch.tensor([1])}, "the batch['which'] is torch.int64; pass floating-point"),
         (Weighted(), {"x": torch.ones(0, 1, 8, 8)}, "the batch['x'] has shape (0, 1, 8, 8), no numbers"),
-        (UNet(1, 1), torch.randn(1, 1, 16, 16), "no Fourier transform; to judge a setting of its real layers, compare"),
+        (
+            UNet(1, 1),
+            torch.randn(1, 1, 16, 16),
+            "no Fourier transform; compare its outputs after set_precision('full') and",
+        ),
     ],
 )
 def test_wrong_inputs_are_answered_in_one_line(model: nn.Module, batch: Any, words: str) -> None:

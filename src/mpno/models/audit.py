@@ -117,10 +117,9 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _way_out(model: nn.Module) -> str:
+    """What to do with a model in which there is nothing to judge."""
     if hasattr(model, "set_precision"):
-        return (
-            "to judge a setting of its real layers, compare its outputs after set_precision('full') and in the setting"
-        )
+        return "compare its outputs after set_precision('full') and set_precision('amp') instead"
     return (
         "build it with mpno's layers, or use mpno.convert(model) first, with mpno.register_adapter for layers it does "
         "not know"
