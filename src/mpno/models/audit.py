@@ -133,8 +133,8 @@ def _checked(model: Any, batch: Any) -> torch.device:
     tensors = {f"the batch{path}": tensor for path, tensor in tensors_of(batch)}
     if not tensors:
         raise MpnoError(
-            f"audit: the batch is a {type(batch).__name__}; pass the input tensor, (batch, channels, *grid), or what "
-            "torch.utils._pytree finds tensors in"
+            f"audit: the batch is a {type(batch).__name__}; pass the input tensor, (batch, channels, *grid), or a "
+            "pytree that holds tensors, as a dict or a Geometry"
         )
     for parameter in model.parameters():
         for name, tensor in tensors.items():

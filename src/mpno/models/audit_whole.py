@@ -35,7 +35,8 @@ class Whole:
         self, model: nn.Module, layers: dict[str, SpectralLayer], batch: Any, loss: Loss, output: Tensor
     ) -> None:
         self.model, self.layers, self.batch, self.loss = model, layers, batch, loss
-        self.target_shape, self.device = output.shape, output.device
+        self.target_shape = output.shape
+        self.device = next(tensors_of(batch))[1].device
         # Models that are not mpno's get their real layers' format from torch.autocast.
         self.own = hasattr(model, "set_precision") or not layers
         self.references: dict[tuple[tuple[str, str], ...], tuple[Tensor, str, str]] = {}

@@ -45,7 +45,7 @@ def check_field(
     if not isinstance(x, Tensor):
         raise MpnoError(f"{model} got a {type(x).__name__}; it wants a tensor {wanted}; use torch.as_tensor")
     _check_shape(model, x, channels, axes, wanted)
-    if x.dtype is not (torch.float64 if widening() else torch.float32):
+    if x.dtype is not torch.float32 and not (x.dtype is torch.float64 and widening()):
         mend = "give real and imaginary parts as channels" if x.is_complex() else "call .float() on the input"
         raise MpnoError(f"{model} got dtype {_name(x.dtype)}; it wants float32, in every precision; {mend}")
     if x.device != device:
