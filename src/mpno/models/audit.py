@@ -15,14 +15,14 @@ from mpno.models.audit_layers import Call, audit_layer
 from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
 from mpno.models.audit_report import Audit
 from mpno.models.audit_unseen import seeing_transforms
-from mpno.models.audit_whole import FULL, Loss, Whole, run, set_all
+from mpno.models.audit_whole import FULL, Loss, Whole, run, set_all, tensors_of
 from mpno.numerics import no_autocast
 from mpno.specs import MpnoError, PrecisionSetting, get_format
 
 
 def audit(
     model: nn.Module,
-    batch: Tensor,
+    batch: Any,
     *,
     format: str = "fp16",
     settings: Sequence[str] = ("full", "amp", "half", "mixed"),
@@ -37,7 +37,8 @@ def audit(
     Args:
         model: one of mpno's, or a model after :func:`mpno.convert`, whose real layers run under torch.autocast in
             amp and mixed. Of others only what their own Fourier transforms show is seen.
-        batch: one input, (batch, channels, *grid), on the model's device.
+        batch: one input on the model's device: (batch, channels, *grid), or any pytree of tensors that forward takes
+            as its one argument, as GINO does a :class:`Geometry`.
         format: the low format of the settings.
         settings: short forms of precision settings; `format` is theirs unless they name one. A schedule counts as its
             phases.
@@ -50,15 +51,16 @@ def audit(
         random state of `model` are as before: all is done on a copy.
 
     Raises:
-        MpnoError: the batch is no tensor, empty or not finite; an unknown format or setting; a model in which nothing
-            makes a Fourier transform, or that does not give a tensor or cannot be copied.
+        MpnoError: the batch holds no floating-point tensor, or one that is empty or not finite; an unknown format or
+            setting; a model in which nothing makes a Fourier transform, or that does not give a tensor or cannot be
+            copied.
 
     Source: paper, section 4.3, for overflow of the unscaled transform; section 4.1 for the rounding error.
     """
-    _check_batch(model, batch)
+    device = _checked(model, batch)
     plain, grids = _settings(settings, format), _grids(grids)
-    devices = [batch.device] if batch.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(batch.device):
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(device):
         twin = _copied(model).eval()
         layers = spectral_layers(twin)
         set_all(twin, layers, FULL)
@@ -66,8 +68,7 @@ def audit(
             output = run(twin, batch)
         if not calls and not unseen:
             raise MpnoError(
-                f"audit: {type(model).__name__} ran no spectral layer and no Fourier transform; build it with mpno's "
-                "layers, or use mpno.convert(model) first, with mpno.register_adapter for layers it does not know"
+                f"audit: {type(model).__name__} ran no spectral layer and no Fourier transform; {_way_out(model)}"
             )
         found = plain if layers else [FULL]
         precisions = {}
@@ -78,7 +79,7 @@ def audit(
         whole = Whole(twin, layers, batch, loss or nn.functional.mse_loss, output)
         wholes = tuple(whole.audit(setting, precisions[setting]) for setting in found)
     return Audit(
-        type(model).__name__, batch.device.type, tuple(batch.shape), get_format(format).name, rows, wholes, unseen.found
+        type(model).__name__, device.type, _described(batch), get_format(format).name, rows, wholes, unseen.found
     )
 
 
@@ -115,25 +116,59 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from None
 
 
-def _check_batch(model: Any, batch: Any) -> None:
+def _way_out(model: nn.Module) -> str:
+    """What to do with a model in which there is nothing to judge."""
+    if hasattr(model, "set_precision"):
+        return "compare its outputs after set_precision('full') and set_precision('amp') instead"
+    return (
+        "build it with mpno's layers, or use mpno.convert(model) first, with mpno.register_adapter for layers it does "
+        "not know"
+    )
+
+
+def _checked(model: Any, batch: Any) -> torch.device:
+    """The device of a model and a batch that fit each other."""
     if not isinstance(model, nn.Module):
         raise MpnoError(f"audit: the model is a {type(model).__name__}; pass a torch.nn.Module")
-    if not isinstance(batch, Tensor):
+    tensors = {f"the batch{path}": tensor for path, tensor in tensors_of(batch)}
+    if not tensors:
         raise MpnoError(
-            f"audit: the batch is a {type(batch).__name__}; pass the input tensor, (batch, channels, *grid)"
+            f"audit: the batch is a {type(batch).__name__}; pass the input tensor, (batch, channels, *grid), or a "
+            "pytree that holds tensors, as a dict or a Geometry"
         )
-    if not batch.is_floating_point():
-        raise MpnoError(f"audit: the batch is {batch.dtype}; pass floating-point numbers, as batch.float()")
-    if batch.numel() == 0:
-        raise MpnoError(f"audit: the batch has shape {tuple(batch.shape)}, no numbers; pass one sample or more")
     for parameter in model.parameters():
-        if parameter.device != batch.device:
-            raise MpnoError(
-                f"audit: the batch is on {batch.device}, the model on {parameter.device}; move one with .to(device)"
-            )
-    if not bool(batch.isfinite().all()):
-        count = int((~batch.isfinite()).sum())
-        raise MpnoError(f"audit: {count} of {batch.numel()} numbers of the batch are NaN or infinite; clean it first")
+        for name, tensor in tensors.items():
+            if parameter.device != tensor.device:
+                raise MpnoError(
+                    f"audit: {name} is on {tensor.device}, the model on {parameter.device}; move one with .to(device)"
+                )
+    _check_numbers(tensors)
+    return next(iter(tensors.values())).device
+
+
+def _check_numbers(tensors: dict[str, Tensor]) -> None:
+    fields = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if not fields:
+        name, tensor = next(iter(tensors.items()))
+        raise MpnoError(f"audit: {name} is {tensor.dtype}; pass floating-point numbers, as batch.float()")
+    # Of several some may be empty: a body without fields on the latent grid has none.
+    if not any(field.numel() for field in fields.values()):
+        shapes = ", ".join(f"{name} has shape {tuple(field.shape)}" for name, field in fields.items())
+        raise MpnoError(f"audit: {shapes}, no numbers; pass one sample or more")
+    for name, field in fields.items():
+        if not bool(field.isfinite().all()):
+            count = int((~field.isfinite()).sum())
+            raise MpnoError(f"audit: {count} of {field.numel()} numbers of {name} are NaN or infinite; clean it first")
+
+
+def _described(batch: Any) -> str:
+    """The shape, or what kind of container with the shapes of its fields."""
+    if isinstance(batch, Tensor):
+        return str(tuple(batch.shape))
+    fields = [
+        f"{path.lstrip('.')} {tuple(field.shape)}" for path, field in tensors_of(batch) if field.is_floating_point()
+    ]
+    return f"{type(batch).__name__} of {', '.join(fields)}"
 
 
 def _settings(settings: Sequence[str], format: str) -> list[PrecisionSetting]:

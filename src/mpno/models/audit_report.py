@@ -124,7 +124,7 @@ class ModelInSetting:
     Attributes:
         error: relative L2 error of the output against the model in float64 with the same stabilisers.
         change: the same against the float64 model without stabilisers: what switching to the setting does.
-        reference: ``float64``, or ``full`` where the model does not run in float64.
+        reference: ``float64``, or ``full`` where the model does not run in float64; `why` says why not.
         evidence: of `error` and `change`.
         memory: bytes of one training step as :func:`mpno.numerics.step_bytes` counts them, predicted from shapes.
         why: what could not be found out, and why.
@@ -144,7 +144,7 @@ class Audit:
     """What :func:`audit` found. Prints itself as tables with a verdict.
 
     Attributes:
-        model, device, shape, format: what was audited, on which input.
+        model, device, batch, format: what was audited, on which input: its shape, or its type and the shapes in it.
         layers: spectral layers in the order in which they run.
         settings: the whole model in each setting.
         unseen: modules that call a Fourier transform of their own. Their unscaled coefficients were seen, nothing else.
@@ -152,7 +152,7 @@ class Audit:
 
     model: str
     device: str
-    shape: tuple[int, ...]
+    batch: str
     format: str
     layers: tuple[AuditedLayer, ...]
     settings: tuple[ModelInSetting, ...]
@@ -184,10 +184,8 @@ class Audit:
         return rows
 
     def __str__(self) -> str:
-        where = (
-            f"{self.model} on {self.device}, batch {self.shape}, {self.format} (max {get_format(self.format).max:,g})"
-        )
-        parts = [f"audit of {where}"]
+        where = f"{self.model} on {self.device}, batch {self.batch}, {self.format}"
+        parts = [textwrap.fill(f"audit of {where} (max {get_format(self.format).max:,g})", WIDTH)]
         if self.layers:
             parts += [self._ranges(), self._margins(), self._errors()]
         parts += [self._settings(), self._unseen(), "verdict\n" + _wrapped(self._verdicts())]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import keystr, tree_iter, tree_leaves_with_path, tree_map_only
 
 from mpno.models.audit_layers import relative_error
 from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
@@ -22,26 +22,31 @@ from mpno.specs.names import Evidence, Stabiliser
 Loss = Callable[[Tensor, Tensor], Tensor]
 Stabilisers = dict[str, Stabiliser]
 FULL = PrecisionSetting()
+REFUSALS = (RuntimeError, TypeError, ValueError, KeyError, AssertionError)
+"""What a model raises that cannot run in float64: torch's own refusals of a dtype or for want of memory, and those of
+models that check or look up dtypes. Any other exception, mpno's own among them, is a bug and no property of the model.
+"""
 
 
 class Whole:
     """The model as a whole, in one setting after the other."""
 
     def __init__(
-        self, model: nn.Module, layers: dict[str, SpectralLayer], batch: Tensor, loss: Loss, output: Tensor
+        self, model: nn.Module, layers: dict[str, SpectralLayer], batch: Any, loss: Loss, output: Tensor
     ) -> None:
         self.model, self.layers, self.batch, self.loss = model, layers, batch, loss
         self.target_shape = output.shape
+        self.device = next(tensors_of(batch))[1].device
         # Models that are not mpno's get their real layers' format from torch.autocast.
         self.own = hasattr(model, "set_precision") or not layers
-        self.references: dict[tuple[tuple[str, str], ...], tuple[Tensor, str]] = {}
+        self.references: dict[tuple[tuple[str, str], ...], tuple[Tensor, str, str]] = {}
 
     def audit(self, setting: PrecisionSetting, precisions: dict[str, PrecisionSetting]) -> ModelInSetting:
         set_all(self.model, self.layers, setting)
         y, trouble = self._output(setting)
         memory, missing = self._memory(setting)
-        exact, kind = self._reference({name: p.stabiliser for name, p in precisions.items()})
-        plain, _ = self._reference(dict.fromkeys(precisions, "none"))
+        exact, kind, refusal = self._reference({name: p.stabiliser for name, p in precisions.items()})
+        plain, *_ = self._reference(dict.fromkeys(precisions, "none"))
         return ModelInSetting(
             setting.label,
             math.inf if y is None else relative_error(y, exact),
@@ -49,12 +54,12 @@ class Whole:
             kind,
             worst_evidence(self._evidence(precisions)),
             memory,
-            "; ".join(filter(None, (trouble, missing))),
+            "; ".join(filter(None, (trouble, missing, refusal))),
         )
 
     def _output(self, setting: PrecisionSetting) -> tuple[Tensor | None, str]:
         """In the setting, under torch.autocast where that is what brings real layers into its format."""
-        device, real = self.batch.device.type, setting.real
+        device, real = self.device.type, setting.real
         try:
             if self.own or real == "fp32":
                 return run(self.model, self.batch), ""
@@ -66,17 +71,20 @@ class Whole:
             return None, f"does not run here: {first_line(error)}"
 
     def _evidence(self, precisions: dict[str, PrecisionSetting]) -> list[Evidence]:
-        return [evidence_of(p, Probe(self.layers[name]).transform, self.batch.device) for name, p in precisions.items()]
+        return [evidence_of(p, Probe(self.layers[name]).transform, self.device) for name, p in precisions.items()]
 
-    def _reference(self, stabilisers: Stabilisers) -> tuple[Tensor, str]:
-        """The model's output in float64 with these stabilisers, or in full where it does not run in float64."""
+    def _reference(self, stabilisers: Stabilisers) -> tuple[Tensor, str, str]:
+        """The model's output in float64 with these stabilisers, or in full and why it does not run in float64."""
         key = tuple(sorted(stabilisers.items()))
         if key not in self.references:
             set_all(self.model, self.layers, FULL)
             for name, layer in self.layers.items():
                 layer.set_precision(PrecisionSetting(stabiliser=stabilisers[name]))
-            exact = _in_float64(self.model, self.batch, stabilisers)
-            self.references[key] = (run(self.model, self.batch), "full") if exact is None else (exact, "float64")
+            try:
+                self.references[key] = _in_float64(self.model, self.batch, stabilisers), "float64", ""
+            except REFUSALS as error:
+                why = f"errors are against full, as the model does not run in float64: {first_line(error)}"
+                self.references[key] = run(self.model, self.batch), "full", why
         return self.references[key]
 
     def _memory(self, setting: PrecisionSetting) -> tuple[dict[str, int] | None, str]:
@@ -88,8 +96,9 @@ class Whole:
         try:
             twin = _with_tensors(self.model, _shape_of).train()
             with torch.enable_grad(), torch.device("meta"):
-                x, y = _shape_of(self.batch), torch.empty(self.target_shape)
-                found = step_bytes(lambda: self.loss(twin(x), y), list(twin.parameters()), [x, y], list(twin.buffers()))
+                x, y = tree_map_only(Tensor, _shape_of, self.batch), torch.empty(self.target_shape)
+                placed = [*(tensor for _, tensor in tensors_of(x)), y]
+                found = step_bytes(lambda: self.loss(twin(x), y), list(twin.parameters()), placed, list(twin.buffers()))
         except Exception as error:  # whatever a user's model cannot do on shapes alone
             return None, f"no memory: the model does not run on shapes alone: {first_line(error)}"
         autocast = not self.own and setting.real != "fp32"
@@ -100,16 +109,20 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _in_float64(model: nn.Module, batch: Tensor, stabilisers: Stabilisers) -> Tensor | None:
-    try:
-        twin = _with_tensors(model, _widened)
-        for name, layer in spectral_layers(twin).items():
-            layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
-        with Widened():
-            y = twin(batch.double())
-    except Exception:  # whatever a user's model cannot do in float64
-        return None
-    return y if isinstance(y, Tensor) and y.dtype is torch.float64 else None
+def tensors_of(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    """Its tensors, each with its path from the batch: "" for the batch itself."""
+    return ((keystr(path), leaf) for path, leaf in tree_leaves_with_path(batch) if isinstance(leaf, Tensor))
+
+
+def _in_float64(model: nn.Module, batch: Any, stabilisers: Stabilisers) -> Tensor:
+    twin = _with_tensors(model, _widened)
+    for name, layer in spectral_layers(twin).items():
+        layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
+    with Widened():
+        y = run(twin, tree_map_only(Tensor, _widened, batch))
+    if y.dtype is not torch.float64:
+        raise TypeError(f"it gives {y.dtype}")
+    return y
 
 
 def _exact_forward(probe: Probe, stabiliser: Stabiliser) -> Callable[..., Tensor]:
@@ -144,8 +157,8 @@ def set_all(model: nn.Module, layers: dict[str, SpectralLayer], setting: Precisi
         set_precision(model, setting)
 
 
-def run(model: nn.Module, batch: Tensor) -> Tensor:
-    y = model(batch.clone())
+def run(model: nn.Module, batch: Any) -> Tensor:
+    y = model(tree_map_only(Tensor, torch.clone, batch))
     if not isinstance(y, Tensor):
         raise MpnoError(
             f"audit: {type(model).__name__} returned {type(y).__name__}; wrap it in a module that returns the tensor"

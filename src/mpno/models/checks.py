@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpno.numerics.widen import widening
 from mpno.specs import MpnoError
 from mpno.specs.models import Architecture
 
@@ -30,7 +31,7 @@ def check_field(
 
     Args:
         model: its name, with which the error begins.
-        x: what forward got; wanted is fp32, (batch, channels, *grid).
+        x: what forward got; wanted is fp32, or float64 within ``Widened``, (batch, channels, *grid).
         channels: the model's input channels.
         axes: of the grid.
         device: where the parameters lie.
@@ -44,7 +45,7 @@ def check_field(
     if not isinstance(x, Tensor):
         raise MpnoError(f"{model} got a {type(x).__name__}; it wants a tensor {wanted}; use torch.as_tensor")
     _check_shape(model, x, channels, axes, wanted)
-    if x.dtype is not torch.float32:
+    if x.dtype is not torch.float32 and not (x.dtype is torch.float64 and widening()):
         mend = "give real and imaginary parts as channels" if x.is_complex() else "call .float() on the input"
         raise MpnoError(f"{model} got dtype {_name(x.dtype)}; it wants float32, in every precision; {mend}")
     if x.device != device:

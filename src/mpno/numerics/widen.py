@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 _WIDER = {
     torch.float16: torch.float64,
@@ -39,3 +39,8 @@ class Widened(TorchDispatchMode):
             kwargs["dtype"] = _WIDER.get(kwargs["dtype"], kwargs["dtype"])
         args = tuple(_WIDER.get(arg, arg) if isinstance(arg, torch.dtype) else arg for arg in args)
         return func(*args, **kwargs)
+
+
+def widening() -> bool:
+    """Whether :class:`Widened` is in force, where float64 stands for fp32."""
+    return any(isinstance(mode, Widened) for mode in _get_current_dispatch_mode_stack())
