@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpno import MpnoError
+from mpno import MpnoError, SpectralConv, SphericalConv
 from mpno.models import make_model
 from mpno.models.blocks import Block
 from mpno.models.peers import from_neuralop
@@ -218,6 +218,12 @@ def test_a_trained_model_changes_its_setting() -> None:
         set_precision(model, setting)
         last[setting] = model(x)
     assert tolerance("fp32") < relative(last["mixed"], last["full+tanh"]) <= tolerance("fp16")
+
+
+def test_both_spectral_layers_name_the_setting_alike() -> None:
+    for layer in (SpectralConv(2, 2, (4, 4)), SphericalConv(2, 2, (4, 4))):
+        layer.set_precision(precision="mixed")
+        assert layer.precision.label == "mixed"
 
 
 def test_a_layer_has_the_setting_it_is_given() -> None:
