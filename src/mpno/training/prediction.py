@@ -17,6 +17,7 @@ import mpno
 from mpno.datasets.arrays import Arrays
 from mpno.datasets.axes import Fields, fields
 from mpno.datasets.layout import AXES
+from mpno.numerics import refuse_tf32
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.files import replacing
 from mpno.specs.names import RunTransform
@@ -68,6 +69,7 @@ def predict_run(
         )
     _check_out(out, file)
     torch.set_num_threads(finished.run.threads)
+    refuse_tf32()
     with Arrays(file) as arrays:
         where, array = arrays.get(key)
         given = fields(where, array, layout or _layout(where, array.shape, finished))
