@@ -291,7 +291,8 @@ def test_recomputing_changes_no_number(precision: str) -> None:
 
 
 def test_a_run_says_it_is_spherical() -> None:
-    run = RunSpec.model_validate({"data": {"source": "generate", "name": "shallow-water"}, "model": {"name": "sfno"}})
+    data = {"source": "generate", "name": "shallow-water", "resolution": 32, "test_resolutions": [32]}
+    run = RunSpec.model_validate({"data": data, "model": {"name": "sfno"}})
     model = make_model(run.model, 3, 3, precision="mixed", transform=run.transform)
     assert isinstance(model, SFNO) and model.spec == SFNOSpec() and blocks(model)[0].conv.transform == "sht"
     with pytest.raises(MpnoError, match=r"sfno with transform fft.*sht"):
