@@ -161,6 +161,20 @@ def test_a_mean_over_more_than_fp16_can_count() -> None:
     assert last.bias.grad is not None and abs(last.bias.grad.item() - 1.0) < count * 2.0**-25
 
 
+def test_a_geometry_counts_what_its_graphs_keep_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "CHUNK", 2000)
+    body = Geometry.of(torch.rand(300, 3), torch.zeros(1, 12, 12, 12), radius=0.25)
+    body = body.to("cpu")
+    with LiveBytes(apart=[t for g in (body.into, body.out) for t in (g.index, g.offsets)]) as counter:
+        kept = [part.transposed for g in (body.into, body.out) for part in g.parts(2000)]
+        kept += [part.rows for g in (body.into, body.out) for part in g.parts(2000)]
+    assert len(kept) > 20
+    given = sum(t.nbytes for g in (body.into, body.out) for t in (g.index, g.offsets))
+    given += body.points.nbytes + body.latent.nbytes
+    # Uneven cuts may need a part more or two.
+    assert 0.9 * body.nbytes < given + counter.live < 1.1 * body.nbytes
+
+
 def test_chunks_bound_the_memory_of_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the edges in chunks of a size need hardly more, where whole they need twice as much."""
 

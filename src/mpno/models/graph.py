@@ -189,7 +189,10 @@ class Geometry:
     def nbytes(self) -> int:
         """Bytes of its tensors, with those that the graphs keep for their sums once they were used."""
         given = [self.points, self.latent, *([] if self.features is None else [self.features])]
-        graphs = sum(3 * g.index.nbytes + 2 * g.offsets.nbytes + 8 * g.sources for g in (self.into, self.out))
+        graphs = 0
+        for g in (self.into, self.out):
+            parts = 1 + len(g.index) // CHUNK  # each keeps where the edges of every source begin
+            graphs += 3 * g.index.nbytes + 2 * g.offsets.nbytes + 8 * g.sources * parts
         return graphs + sum(t.nbytes for t in given)
 
     def to(self, device: torch.device | str) -> Geometry:
