@@ -9,7 +9,7 @@ from torch import Tensor
 from mpno import FNO, MpnoError
 from mpno.models import make_model
 from mpno.numerics import LiveBytes
-from mpno.specs import ContractionSpec, FNOSpec, get_format
+from mpno.specs import ContractionSpec, FNOSpec, SFNOSpec, get_format
 from mpno.specs.names import Transform
 from mpno.spectral.weights import SpectralWeight
 
@@ -141,6 +141,15 @@ def test_recomputing_changes_bytes_and_no_number(precision: str, transform: Tran
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True) if a is not None and b is not None)
     assert peaks[1] < 0.8 * peaks[0], peaks
+
+
+@pytest.mark.parametrize("spec", [FNOSpec(modes=(4, 4), width=4, layers=1), SFNOSpec(modes=(4, 4), width=4, layers=1)])
+def test_autocast_has_no_part_in_it(spec: FNOSpec | SFNOSpec) -> None:
+    model, x = make_model(spec, 1, 1, transform="matmul"), torch.randn(1, 1, 8, 16)
+    with torch.no_grad():
+        full = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model(x), full)
 
 
 def test_a_channel_mlp_in_shares_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:

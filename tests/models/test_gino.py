@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -166,8 +167,8 @@ def test_the_spec_makes_the_model() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": 3}, "GINO got 3 features of a point; it wants 0"),
-        ({"channels": 2}, "GINO got 2 latent fields; it wants 1"),
+        ({"features": 3}, "GINO got 3 features of a point; it wants 0; .*in_channels=3"),
+        ({"channels": 2}, "GINO got 2 latent fields; it wants 1; .*latent_channels=2"),
         ({"size": 3, "radius": 0.5}, "latent grid of 3 points per axis, too few for modes .*give at least 4"),
     ],
 )
@@ -175,6 +176,26 @@ def test_bodies_that_do_not_fit_the_model_are_refused_in_one_line(change: dict[s
     with pytest.raises(MpnoError, match=message) as error:
         GINO(0, 1, SPEC)(body(**change))
     assert "\n" not in str(error.value)
+
+
+def test_what_is_no_geometry_or_lies_elsewhere_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        MpnoError, match=r"GINO got a geometry on meta, its parameters are on cpu; .*geometry\.to\('cpu'"
+    ):
+        GINO(0, 1, SPEC)(body().to("meta"))
+    with pytest.raises(MpnoError, match="in_channels -1 and latent_channels 1 must be at least 0"):
+        GINO(-1, 1, SPEC)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(MpnoError, match=r"GINO got a Tensor; it wants a Geometry; make one by Geometry\.of"):
+        GINO(0, 1, SPEC)(torch.zeros(1, 3, 10))
+
+
+def test_autocast_has_no_part_in_it() -> None:
+    geometry, model = body(), GINO(0, 1, SPEC)
+    with torch.no_grad():
+        full = model(geometry)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model(geometry), full)
 
 
 def test_a_geometry_moves_whole() -> None:

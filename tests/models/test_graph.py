@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mpno.models import graph
 from mpno.models.graph import Geometry, KernelIntegral, Neighbours, embed, find_neighbours, grid_points
-from mpno.numerics import LiveBytes
+from mpno.numerics import LiveBytes, PointwiseLinear, recomputing
 from mpno.specs import MpnoError
 
 EPS = torch.finfo(torch.float32).eps / 2
@@ -123,6 +123,56 @@ def test_chunks_change_nothing(reduction: str, monkeypatch: pytest.MonkeyPatch) 
     assert torch.allclose(chunked, whole, rtol=0, atol=16 * EPS * float(whole.detach().abs().max()))
     for got, want in zip(torch.autograd.grad(chunked.sin().sum(), leaves), wanted, strict=True):
         assert float((got - want).norm()) <= 64 * EPS * float(want.norm())
+
+
+def test_recipes_keep_nothing_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a low format that copies; each chunk is a checkpoint, so with recipes too it leaves what it leaves without."""
+    neighbours = Neighbours(torch.randint(50, (100 * 64,)), torch.arange(101) * 64, 50)
+    layer = KernelIntegral(6, 0, (32, 32), 8, "mean")
+    layer.set_format("fp8_e5m2")
+    queries, sources = torch.rand(100, 6), torch.rand(50, 6)
+    monkeypatch.setattr(graph, "CHUNK", 640)
+
+    def peak(recipes: bool) -> int:
+        layer(queries, sources, neighbours)  # what the graph keeps is made by now
+        with LiveBytes() as counter, recomputing(recipes):
+            layer(queries, sources, neighbours)
+        return counter.peak
+
+    assert peak(True) <= peak(False)
+
+
+def test_a_mean_over_more_than_fp16_can_count() -> None:
+    """70 000 neighbours, each told 1 by the kernel: neither their sum nor their number is below fp16's 65 504."""
+    count = 70_000
+    layer = KernelIntegral(1, 0, (1,), 1, "mean")
+    layer.set_format("fp16")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        last = layer.layers[-1]
+        assert isinstance(last, PointwiseLinear) and last.bias is not None
+        last.bias.fill_(1.0)
+    neighbours = Neighbours(torch.arange(count), torch.tensor([0, count]), count)
+    y = layer(torch.zeros(1, 1), torch.zeros(count, 1), neighbours)
+    y.sum().backward()
+    assert y.item() == 1.0
+    # Each edge's share, 1 / 70 000, is a subnormal of fp16, whose spacing is 2^-24.
+    assert last.bias.grad is not None and abs(last.bias.grad.item() - 1.0) < count * 2.0**-25
+
+
+def test_a_geometry_counts_what_its_graphs_keep_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "CHUNK", 2000)
+    body = Geometry.of(torch.rand(300, 3), torch.zeros(1, 12, 12, 12), radius=0.25)
+    body = body.to("cpu")
+    with LiveBytes(apart=[t for g in (body.into, body.out) for t in (g.index, g.offsets)]) as counter:
+        kept = [part.transposed for g in (body.into, body.out) for part in g.parts(2000)]
+        kept += [part.rows for g in (body.into, body.out) for part in g.parts(2000)]
+    assert len(kept) > 20
+    given = sum(t.nbytes for g in (body.into, body.out) for t in (g.index, g.offsets))
+    given += body.points.nbytes + body.latent.nbytes
+    # Uneven cuts may need a part more or two.
+    assert 0.9 * body.nbytes < given + counter.live < 1.1 * body.nbytes
 
 
 def test_chunks_bound_the_memory_of_the_edges(monkeypatch: pytest.MonkeyPatch) -> None:

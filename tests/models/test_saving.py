@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mpno
-from mpno.models import make_model
+from mpno.models import GINO, make_model
 from mpno.models.saving import read_header
 from mpno.numerics import set_precision
-from mpno.specs import FNOSpec, ModelSpec, MpnoError
+from mpno.specs import FNOSpec, GINOSpec, ModelSpec, MpnoError
 
 DENSE = FNOSpec(modes=(6, 4), width=6, layers=2)
 FACTORISED = FNOSpec.model_validate({"name": "tfno", "modes": (6, 4), "width": 6, "layers": 2, "norm": "group"})
@@ -34,6 +34,16 @@ def rewritten(path: Path, drop: str | None = None, **header: object) -> Path:
     tensors = {name: tensor for name, tensor in load_file(path).items() if name != drop}
     save_file(tensors, path, metadata={"mpno": json.dumps({**kept, **header})})
     return path
+
+
+def test_a_gino_without_features_or_latent_fields_comes_back(tmp_path: Path) -> None:
+    spec = GINOSpec(modes=(4, 4, 4), width=4, layers=1, frequencies=2)
+    model = GINO(0, 1, spec, latent_channels=0)
+    mpno.save(model, tmp_path / "m.safetensors")
+    again = mpno.load(tmp_path / "m.safetensors")
+    assert isinstance(again, GINO) and (again.in_channels, again.latent_channels) == (0, 0)
+    for (name, one), (other, two) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert name == other and torch.equal(one, two)
 
 
 @pytest.mark.parametrize("spec", [DENSE, FACTORISED], ids=lambda spec: spec.name)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpno import MpnoError
+from mpno import MpnoError, SpectralConv, SphericalConv
 from mpno.models import make_model
 from mpno.models.blocks import Block
 from mpno.models.peers import from_neuralop
@@ -220,6 +220,12 @@ def test_a_trained_model_changes_its_setting() -> None:
     assert tolerance("fp32") < relative(last["mixed"], last["full+tanh"]) <= tolerance("fp16")
 
 
+def test_both_spectral_layers_name_the_setting_alike() -> None:
+    for layer in (SpectralConv(2, 2, (4, 4)), SphericalConv(2, 2, (4, 4))):
+        layer.set_precision(precision="mixed")
+        assert layer.precision.label == "mixed"
+
+
 def test_a_layer_has_the_setting_it_is_given() -> None:
     model = make("mixed [1: full]")
     assert [block.precision.label for block in blocks(model)] == ["mixed", "full", "mixed"]
@@ -285,7 +291,8 @@ def test_recomputing_changes_no_number(precision: str) -> None:
 
 
 def test_a_run_says_it_is_spherical() -> None:
-    run = RunSpec.model_validate({"data": {"source": "generate", "name": "shallow-water"}, "model": {"name": "sfno"}})
+    data = {"source": "generate", "name": "shallow-water", "resolution": 32, "test_resolutions": [32]}
+    run = RunSpec.model_validate({"data": data, "model": {"name": "sfno"}})
     model = make_model(run.model, 3, 3, precision="mixed", transform=run.transform)
     assert isinstance(model, SFNO) and model.spec == SFNOSpec() and blocks(model)[0].conv.transform == "sht"
     with pytest.raises(MpnoError, match=r"sfno with transform fft.*sht"):

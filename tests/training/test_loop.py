@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 from mpno import MpnoError, RunSpec
 from mpno.datasets import write_store
 from mpno.specs import DataSpec, FNOSpec, OptimizerSpec, PrecisionSetting, TrainingSpec, build_spec
-from mpno.training import evaluate_run, fit, train_run
+from mpno.training import evaluate_run, fit, predict_run, train_run
 from mpno.training.build import build_model
 from mpno.training.data import load_samples
 from mpno.training.techniques import PATIENCE
@@ -66,6 +67,28 @@ def test_record_history_and_weights(data: Path, tmp_path: Path) -> None:
     assert again["l2"] == pytest.approx(record["metrics"]["24"]["l2"], rel=1e-6)
     with pytest.raises(MpnoError, match="48"):
         evaluate_run(tmp_path / "run", data=data, resolution=48)
+
+
+def test_fp32_is_not_tf32_when_runs_train_or_are_used(data: Path, tmp_path: Path) -> None:
+    backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+
+    def after(use: Callable[[], object]) -> list[bool]:
+        for backend in backends:
+            backend.allow_tf32 = True
+        use()
+        return [backend.allow_tf32 for backend in backends]
+
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        run, out, x = tmp_path / "run", tmp_path / "y.h5", tmp_path / "x.npy"
+        np.save(x, np.zeros((1, 1, 12, 12), np.float32))
+        short = SPEC.model_copy(update={"training": TrainingSpec(epochs=1, batch_size=20)})
+        assert after(lambda: train_run(short, data=data, out=run, progress=False)) == [False, False]
+        assert after(lambda: evaluate_run(run, data=data, resolution=12)) == [False, False]
+        assert after(lambda: predict_run(run, x, out, progress=False)) == [False, False]
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
 
 
 def test_same_spec_same_bits_and_arms_are_paired(data: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mpno.datasets import make
-from mpno.specs import build_spec
+from mpno.specs import MpnoError, build_spec
+from mpno.training.build import build_model
 from mpno.training.data import load_samples
 from mpno.training.evaluation import evaluate_run
 from mpno.training.loop import train_run
@@ -17,7 +19,7 @@ from mpno.training.losses import relative_l2
 
 pytest.importorskip("torch_harmonics", reason="torch-harmonics is not installed")
 
-RUN = {
+RUN: dict[str, Any] = {
     "data": {
         "source": "generate",
         "name": "shallow-water",
@@ -31,6 +33,27 @@ RUN = {
     "training": {"epochs": 6, "batch_size": 4, "normalise_output": True},
     "precision": "schedule",
 }
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"modes": [7, 6]}, r"modes \(7, 6\) exceed the 6 degrees and 12 orders of the smallest grid, 12; lower modes"),
+        ({"grid": "legendre-gauss"}, "model.grid is legendre-gauss, latitudes of shallow-water are equiangular"),
+    ],
+)
+def test_modes_and_latitudes_that_training_cannot_reach_are_refused(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(MpnoError, match=message):
+        build_spec({**RUN, "model": {**RUN["model"], **model}}, where="this test")
+
+
+def test_every_degree_that_a_run_may_keep_is_trained() -> None:
+    spec = build_spec(RUN, where="this test")
+    model = build_model(spec, 3, 3)
+    model(torch.randn(2, 3, 12, 24)).square().sum().backward()
+    for name, weight in model.named_parameters():
+        if name.endswith("conv.weight"):
+            assert weight.grad is not None and bool(weight.grad.flatten(1).any(1).all())
 
 
 def test_shallow_water_is_learnt_through_a_precision_schedule(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mpno.measurement.memory import predict_bytes
-from mpno.numerics import evidence_of, processor_name
+from mpno.numerics import evidence_of, processor_name, refuse_tf32
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
 from mpno.specs.sets import BODIES
@@ -44,6 +44,7 @@ def measure_arms(
     threads = max(spec.threads for spec in specs)
     torch.set_num_threads(threads)
     keep_freed_memory()
+    refuse_tf32()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds = _interleaved(native, data, device)
     samples = load_samples(specs[0], data, device, in_memory=0)

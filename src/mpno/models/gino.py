@@ -10,7 +10,7 @@ from mpno.models.blocks import Block, ChannelMLP, make_blocks
 from mpno.models.checks import check_sizes
 from mpno.models.graph import Geometry, KernelIntegral, embed, grid_points
 from mpno.models.padding import pad, unpad
-from mpno.numerics import recomputing
+from mpno.numerics import no_autocast, recomputing
 from mpno.specs import GINOSpec, MpnoError, PrecisionSetting
 from mpno.specs.names import Transform
 from mpno.spectral import SpectralConv
@@ -48,6 +48,11 @@ class GINO(nn.Module):
         super().__init__()
         spec = spec or GINOSpec()
         check_sizes("GINO", 1, out_channels, spec, GINOSpec)
+        if min(in_channels, latent_channels) < 0:
+            raise MpnoError(
+                f"GINO: in_channels {in_channels} and latent_channels {latent_channels} must be at least 0; "
+                "give 0 for none"
+            )
         self.spec, self.in_channels, self.out_channels = spec, in_channels, out_channels
         self.latent_channels = latent_channels
         width, embedded = spec.width, 6 * spec.frequencies
@@ -83,7 +88,8 @@ class GINO(nn.Module):
             for points in (geometry.points, grid_points(size, geometry.points.device))
         )
         sources = at if geometry.features is None else torch.cat([at, geometry.features], -1)
-        with recomputing(size**3 * self.spec.width >= LARGE):
+        # Formats are the setting's to say.
+        with no_autocast(geometry.points.device), recomputing(size**3 * self.spec.width >= LARGE):
             seen = self.into(grid, sources, geometry.into).float()
             x = torch.cat([seen.unflatten(0, (size,) * 3), geometry.latent.movedim(0, -1)], -1)[None]
             x = self.lifting(x)
@@ -95,12 +101,27 @@ class GINO(nn.Module):
             y = self.out(at, grid, geometry.out, x.flatten(0, 3))
             return self.projection(y).T[None].float()
 
-    def _check(self, geometry: Geometry) -> None:
+    def _check(self, geometry: object) -> None:
+        if not isinstance(geometry, Geometry):
+            raise MpnoError(f"GINO got a {type(geometry).__name__}; it wants a Geometry; make one by Geometry.of")
         features = 0 if geometry.features is None else geometry.features.shape[1]
         if features != self.in_channels:
-            raise MpnoError(f"GINO got {features} features of a point; it wants {self.in_channels}")
-        if len(geometry.latent) != self.latent_channels:
-            raise MpnoError(f"GINO got {len(geometry.latent)} latent fields; it wants {self.latent_channels}")
+            raise MpnoError(
+                f"GINO got {features} features of a point; it wants {self.in_channels}; give so many to Geometry.of, "
+                f"or build the model with in_channels={features}"
+            )
+        latent = len(geometry.latent)
+        if latent != self.latent_channels:
+            raise MpnoError(
+                f"GINO got {latent} latent fields; it wants {self.latent_channels}; give so many to Geometry.of, or "
+                f"build the model with latent_channels={latent}"
+            )
+        device = self.projection.first.weight.device
+        if geometry.points.device != device:
+            raise MpnoError(
+                f"GINO got a geometry on {geometry.points.device}, its parameters are on {device}; "
+                f"move one with .to(), as in geometry.to('{device}')"
+            )
         size = geometry.latent.shape[-1]
         if size < max(self.spec.modes):
             raise MpnoError(

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import register_dataclass
 from torch.utils.checkpoint import checkpoint
 
-from mpno.numerics import PointwiseLinear, gelu, hold
+from mpno.numerics import PointwiseLinear, gelu, hold, recomputing
 from mpno.specs import MpnoError
 from mpno.specs.names import Embedding
 
+Reduction = Literal["mean", "sum"]
 CHUNK = 2**17
 """Edges whose values a kernel integral holds at a time: a hundred megabytes or so of hidden channels."""
 
@@ -188,7 +189,10 @@ class Geometry:
     def nbytes(self) -> int:
         """Bytes of its tensors, with those that the graphs keep for their sums once they were used."""
         given = [self.points, self.latent, *([] if self.features is None else [self.features])]
-        graphs = sum(3 * g.index.nbytes + 2 * g.offsets.nbytes + 8 * g.sources for g in (self.into, self.out))
+        graphs = 0
+        for g in (self.into, self.out):
+            parts = 1 + len(g.index) // CHUNK  # each keeps where the edges of every source begin
+            graphs += 3 * g.index.nbytes + 2 * g.offsets.nbytes + 8 * g.sources * parts
         return graphs + sum(t.nbytes for t in given)
 
     def to(self, device: torch.device | str) -> Geometry:
@@ -229,22 +233,28 @@ class _Join(torch.autograd.Function):
         return _summed(grads[0], part.edges, part.offsets), _summed(grads[0], *part.transposed), None
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over the edges of each query."""
+class _Reduce(torch.autograd.Function):
+    """The sum or the mean over the edges of each query, 0 without any.
+
+    A mean is divided before it is stored: neither the sum nor the count need fit into a low format.
+    """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, part: Neighbours) -> Tensor:
-        ctx.part = part
-        return _summed(values, part.edges, part.offsets)
+    def forward(ctx: Any, values: Tensor, part: Neighbours, reduction: Reduction) -> Tensor:
+        ctx.part, ctx.reduction = part, reduction
+        return _summed(values, part.edges, part.offsets, reduction)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].index_select(0, ctx.part.rows), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        gradient, part = grads[0], ctx.part
+        if ctx.reduction == "mean":
+            gradient = (gradient.float() / part.counts.clamp(min=1)[:, None]).to(gradient.dtype)
+        return gradient.index_select(0, part.rows), None, None
 
 
-def _summed(values: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
-    """Sums of values[order] from offset to offset; low formats are accumulated in fp32."""
-    return nn.functional.embedding_bag(order, values.contiguous(), offsets, mode="sum", include_last_offset=True)
+def _summed(values: Tensor, order: Tensor, offsets: Tensor, reduction: Reduction = "sum") -> Tensor:
+    """Sums, or means, of values[order] from offset to offset; low formats are accumulated in fp32."""
+    return nn.functional.embedding_bag(order, values.contiguous(), offsets, mode=reduction, include_last_offset=True)
 
 
 def embed(points: Float[Tensor, "n 3"], frequencies: int, kind: Embedding) -> Float[Tensor, "n embedded"]:
@@ -289,10 +299,10 @@ class KernelIntegral(nn.Module):
         features: int,
         hidden: tuple[int, ...],
         out_channels: int,
-        reduction: Literal["mean", "sum"],
+        reduction: Reduction,
     ) -> None:
         super().__init__()
-        self.reduction = reduction
+        self.reduction: Reduction = reduction
         self.of_query = PointwiseLinear(embedded, hidden[0])
         self.of_source = PointwiseLinear(embedded + features, hidden[0], bias=False)
         # Together they are one layer, and start as one.
@@ -331,9 +341,15 @@ class KernelIntegral(nn.Module):
         results, first = [], 0
         for part in parts:
             rows = query[first : first + part.queries]
-            results.append(checkpoint(self._over, rows, source, f, part, use_reentrant=False, preserve_rng_state=False))
+            results.append(
+                checkpoint(self._alone, rows, source, f, part, use_reentrant=False, preserve_rng_state=False)
+            )
             first += part.queries
         return torch.cat(results)
+
+    def _alone(self, query: Tensor, source: Tensor, f: Tensor | None, part: Neighbours) -> Tensor:
+        with recomputing(False):
+            return self._over(query, source, f, part)
 
     def _over(self, query: Tensor, source: Tensor, f: Tensor | None, part: Neighbours) -> Tensor:
         h = hold(_Join.apply(query, source, part), self.format)
@@ -341,7 +357,4 @@ class KernelIntegral(nn.Module):
             h = layer(gelu(h, self.format))
         if f is not None:
             h = hold(h * _Gather.apply(f, part), self.format)
-        u = hold(_Sum.apply(h, part), self.format)
-        if self.reduction == "sum":
-            return u
-        return hold(u / part.counts.clamp(min=1)[:, None].to(u.dtype), self.format)
+        return hold(_Reduce.apply(h, part, self.reduction), self.format)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
 from mpno.models.checks import check_field
-from mpno.numerics import recomputing
+from mpno.numerics import no_autocast, recomputing
 from mpno.specs import FNOSpec, PrecisionSetting, SFNOSpec
 from mpno.spectral import SpectralConv, SphericalConv
 
@@ -67,7 +67,8 @@ class FourierOperator(nn.Module, Generic[Spec]):
         self._check(x)
         x = torch.cat([x.movedim(1, -1), _coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
-        with recomputing(large if self.recompute is None else self.recompute):
+        # Formats are the setting's to say.
+        with no_autocast(x.device), recomputing(large if self.recompute is None else self.recompute):
             x = self.through_blocks(self.lifting(x))
             return self.projection(x).movedim(-1, 1).float()
 

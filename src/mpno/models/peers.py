@@ -44,7 +44,9 @@ def from_neuralop(
         MpnoError: a class that has no counterpart here, or an option of the model that ours has not.
     """
     make = CONVERSIONS.get(type(model).__name__)
-    if make is None:
-        raise MpnoError(f"from_neuralop: a {type(model).__name__} has no counterpart here; allowed: {[*CONVERSIONS]}")
+    theirs = any(cls.__module__.partition(".")[0] == "neuralop" for cls in type(model).__mro__)
+    if make is None or not theirs:
+        what = type(model).__name__ if theirs else f"{type(model).__name__} that is not neuraloperator's"
+        raise MpnoError(f"from_neuralop: a {what} has no counterpart here; allowed: its {[*CONVERSIONS]}")
     ours = make(model, PrecisionSetting.of(precision, where="from_neuralop"), transform)
     return ours.to(next(model.parameters()).device).train(model.training)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,11 +30,11 @@ class Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelSpec
-    in_channels: PositiveInt
+    in_channels: NonNegativeInt
     out_channels: PositiveInt
     precision: PrecisionSetting = PrecisionSetting()
     transform: RunTransform = "fft"
-    latent_channels: PositiveInt = 1
+    latent_channels: NonNegativeInt = 1
     more: dict[str, Any] = {}
 
 

@@ -25,7 +25,8 @@ class UNet(nn.Module):
         in_channels, out_channels: channels of the data; grid coordinates on [0, 1) are appended to the input.
         spec: sizes (see :class:`UNetSpec`).
         precision: ``full`` or ``amp``, with any format: convolutions in it, as autocast has them, and batch norm on
-            its values with statistics and arithmetic in fp32.
+            its values with statistics and arithmetic in fp32. On a GPU torch runs fp32 convolutions in TF32 unless
+            ``torch.backends.cudnn.allow_tf32`` is False, as trainings and evaluations of runs set it.
 
     Raises:
         MpnoError: a precision with a low spectral block or a stabiliser, which this model has no place for.

@@ -49,6 +49,16 @@ def evidence_of(
     return "native" if all(matmul_is_native(f, device) for f in formats) else "emulated"
 
 
+def refuse_tf32() -> None:
+    """Let fp32 be fp32 on GPUs too, whose convolutions torch else rounds to TF32, a format of its own.
+
+    Lasts for the process, since a backward pass asks when it runs. Matrix products are in fp32 unless someone chose
+    otherwise, which this takes back.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 @functools.cache
 def _cpu_has(format: str) -> bool:
     # oneDNN does the matrix products, and its ISA limit overrides what the processor could do.

@@ -104,10 +104,15 @@ _active: ContextVar[_Book | None] = ContextVar("recipes", default=None)
 def recomputing(enabled: bool = True) -> Iterator[None]:
     """Within it, what autograd would save of a tensor made by :func:`cheap` is replaced by its recipe.
 
-    The gradients are, bit for bit, those without it: recipes repeat the same operations on the same numbers.
+    The gradients are, bit for bit, those without it: recipes repeat the same operations on the same numbers. Not
+    enabled, it suspends one around it: a checkpoint keeps nothing inside, and recipes would keep what they start from.
     """
     if not enabled or not torch.is_grad_enabled():
-        yield
+        token = _active.set(None)
+        try:
+            yield
+        finally:
+            _active.reset(token)
         return
     book = _Book()
     token = _active.set(book)

@@ -70,3 +70,12 @@ def by_size(resolutions: Iterable[int | str]) -> tuple[int | str, ...]:
 def shown(resolution: int | str, axes: int = 2, *, name: str = "") -> str:
     """A grid as a reader sees it: ``16x16``, ``60x100``."""
     return "x".join(map(str, grid_of(resolution, axes, name=name)))
+
+
+def resolved_degrees(latitudes: int, kind: str) -> int:
+    """How many degrees of the spherical harmonics a grid resolves, whose latitudes are of that kind.
+
+    A degree is resolved where the quadrature integrates the product of two such harmonics exactly: below `latitudes`
+    on ``legendre-gauss`` ones, below (latitudes + 1) / 2 on ``equiangular`` ones.
+    """
+    return latitudes if kind == "legendre-gauss" else (latitudes + 1) // 2

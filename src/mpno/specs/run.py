@@ -24,8 +24,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mpno.specs.errors import MpnoError, one_line
-from mpno.specs.grid import Resolution, by_size, grid_of
-from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec, UNetSpec
+from mpno.specs.grid import Resolution, by_size, grid_of, resolved_degrees
+from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec, SFNOSpec, UNetSpec
 from mpno.specs.names import DATASETS, Loss, Medium, Optimizer, RunTransform, Scale, Scheduler, Source
 from mpno.specs.precision import PrecisionSetting
 from mpno.specs.public import lacking, ships
@@ -257,8 +257,10 @@ class RunSpec(Frozen):
         return self
 
     def _check_set(self) -> None:
-        """Bodies need the model for bodies, and it needs them, one at a time."""
+        """Bodies need the model for bodies, and it needs them, one at a time; a sphere's latitudes are of one kind."""
         name, model = self.data.name, self.model.name
+        if name == "shallow-water" and isinstance(self.model, SFNOSpec) and self.model.grid != "equiangular":
+            raise ValueError(f"model.grid is {self.model.grid}, latitudes of {name} are equiangular; leave it out")
         bodies = name in BODIES
         if bodies and model != "gino":
             raise ValueError(f"data set {name} holds bodies, which model {model} does not take; choose model gino")
@@ -293,10 +295,14 @@ class RunSpec(Frozen):
                 )
             if not modes:
                 continue
-            # Of the sphere's 2n longitudes, orders up to n are resolved.
-            points = (grid[0], grid[1] // 2) if self.model.name == "sfno" else grid
-            if any(kept > most for kept, most in zip(modes, points, strict=True)):
-                raise ValueError(f"model.modes {modes} exceed the smallest grid, {resolution}; lower modes")
+            if isinstance(self.model, SFNOSpec):
+                # Weights of degrees that training does not reach would act untrained on a finer grid.
+                most = resolved_degrees(grid[0], self.model.grid), grid[1] // 2
+                what = f"the {most[0]} degrees and {most[1]} orders of the smallest grid"
+            else:
+                most, what = grid, "the smallest grid"
+            if any(kept > points for kept, points in zip(modes, most, strict=True)):
+                raise ValueError(f"model.modes {modes} exceed {what}, {resolution}; lower modes")
 
     @property
     def axes(self) -> int:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mpno.numerics import fft_is_native, hold, no_autocast
 from mpno.specs import MpnoError
+from mpno.specs.grid import resolved_degrees
 from mpno.specs.names import SphericalTransform
 from mpno.spectral.fft import NotOnGPU, as_complex, fft_forward, fft_inverse
 from mpno.spectral.matmul import matmul_forward, matmul_inverse
@@ -60,8 +61,7 @@ class Truncation:
 def truncate(nlat: int, nlon: int, modes: tuple[int, int], grid: SphericalGrid = "equiangular") -> Truncation:
     """Keep as many of `modes`, (degrees, orders), as the grid resolves.
 
-    A degree is resolved where the quadrature integrates the product of two such harmonics exactly: below `nlat`
-    on Legendre-Gauss latitudes, below (nlat + 1)/2 on equiangular ones. An order is where it lies below nlon/2.
+    Degrees are resolved as :func:`resolved_degrees` has it, an order where it lies below nlon/2.
 
     Raises:
         MpnoError: fewer than 2 latitudes or longitudes, or no modes.
@@ -71,8 +71,7 @@ def truncate(nlat: int, nlon: int, modes: tuple[int, int], grid: SphericalGrid =
             f"spherical transform of {nlat} x {nlon} points, modes {modes}: allowed are 2 points or more along both "
             "axes, and at least 1 degree and 1 order"
         )
-    resolved = nlat if grid == "legendre-gauss" else (nlat + 1) // 2
-    degrees = min(modes[0], resolved)
+    degrees = min(modes[0], resolved_degrees(nlat, grid))
     return Truncation(nlat, nlon, degrees, min(modes[1], degrees, (nlon + 1) // 2), grid)
 
 

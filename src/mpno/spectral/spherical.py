@@ -85,9 +85,9 @@ class SphericalConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(modes[0], in_channels, 2, out_channels) * (std / math.sqrt(2)))
         self.bias = nn.Parameter(torch.randn(out_channels) * std) if bias else None
 
-    def set_precision(self, setting: PrecisionSetting | str) -> None:
-        """Run in `setting` from now on; the parameters stay as they are."""
-        self.precision = PrecisionSetting.of(setting, where="SphericalConv")
+    def set_precision(self, precision: PrecisionSetting | str) -> None:
+        """Run in another setting from now on; the parameters stay as they are."""
+        self.precision = PrecisionSetting.of(precision, where="SphericalConv")
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""

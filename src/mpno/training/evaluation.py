@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mpno.numerics import RangeMonitor
+from mpno.numerics import RangeMonitor, refuse_tf32
 from mpno.specs import PrecisionSetting, RunSpec
 from mpno.specs.names import RunTransform
 from mpno.training.bodies import load_bodies
@@ -46,6 +46,7 @@ def evaluate_run(
     """
     finished = load_run(run, precision=precision, transform=transform)
     torch.set_num_threads(finished.run.threads)
+    refuse_tf32()
     samples = _tests(finished, data, resolution)
     with RangeMonitor(finished.model) as monitor:
         errors = evaluate(finished.model, samples)[str(resolution)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mpno.numerics import set_precision
+from mpno.numerics import refuse_tf32, set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
@@ -56,6 +56,7 @@ def train_run(
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
     keep_freed_memory()
+    refuse_tf32()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = load_samples(spec, data, device)
     with epoch_writer(tensorboard) as write:
