@@ -45,6 +45,7 @@ def from_neuralop(
     """
     make = CONVERSIONS.get(type(model).__name__)
     if make is None:
-        raise MpnoError(f"from_neuralop: a {type(model).__name__} has no counterpart here; allowed: {[*CONVERSIONS]}")
+        kind, known = type(model).__name__, ", ".join(CONVERSIONS)
+        raise MpnoError(f"from_neuralop: a {kind} has no counterpart here; allowed: {known}")
     ours = make(model, PrecisionSetting.of(precision, where="from_neuralop"), transform)
     return ours.to(next(model.parameters()).device).train(model.training)
