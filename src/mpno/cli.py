@@ -71,7 +71,7 @@ def _stop(message: str) -> NoReturn:
     sys.exit(2)
 
 
-@app.command()
+@app.command(short_help="Train one run, from a spec or by hand.")
 def train(
     spec: Spec = None,
     data: Data = None,
@@ -106,7 +106,7 @@ def train(
         print(f"  test {shown_grid}: " + ", ".join(beside))
 
 
-@app.command()
+@app.command(short_help="Test a trained run at a resolution, in any setting.")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     resolution: Annotated[str, typer.Option(help="Grid points along each axis, as in 32 or 60x100.")],
@@ -126,6 +126,10 @@ def evaluate(
         grid = parse_resolution(resolution)
     except ValueError as error:
         raise MpnoError(f"--resolution {resolution}: {error}") from None
+    if isinstance(grid, str):
+        # A grid as train prints it: 16x32 on the sphere is resolution 16.
+        first = parse_resolution(grid.split("x")[0])
+        grid = first if shown(first, spec.axes, name=spec.data.name) == grid else grid
     setting: dict[str, Any] = {"precision": precision, "transform": transform}
     found = evaluate_run(run, data=data or _default_data(spec), resolution=grid, **setting)
     print(json.dumps(found))
@@ -133,7 +137,7 @@ def evaluate(
         print("mpno:", found["advice"], file=sys.stderr)
 
 
-@app.command()
+@app.command(short_help="Apply a trained run to inputs of your own.")
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     file: Annotated[Path, typer.Argument(metavar="IN", help="Fields in h5, npy, npz, pt or mat; a store of bodies.")],
@@ -151,7 +155,7 @@ def predict(
     print(f"{out}: y by {used.run.id} in {used.setting.label}, {used.spec.transform} ({used.evidence})")
 
 
-@app.command()
+@app.command(short_help="Say how large a model is, and its memory per setting.")
 def describe(
     run: Annotated[Path | None, typer.Argument(help="The folder of a run; without one, what train would take.")] = None,
     spec: Spec = None,
@@ -234,7 +238,7 @@ def notebook(
     run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
 
 
-@app.command()
+@app.command(short_help="Write the page that shows and links all results.")
 def report(
     contexts: Annotated[list[Path], typer.Argument(help="The context.json of each item.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write.")],

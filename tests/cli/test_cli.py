@@ -155,6 +155,20 @@ def test_evaluate_prints_json_and_advice_apart(calls: list, tmp_path: Path, caps
     assert calls[0][2] == {"data": Path("d.h5"), "resolution": 32, "precision": "mixed", "transform": "matmul"}
 
 
+def test_evaluate_takes_the_grid_of_a_sphere_as_train_prints_it(calls: list, tmp_path: Path) -> None:
+    data = {"name": "shallow-water", "source": "generate", "resolution": 16, "test_resolutions": [16]}
+    spec = RunSpec.model_validate({"data": data, "model": {"name": "sfno", "modes": [8, 8]}, "transform": "sht"})
+    (tmp_path / "spec.json").write_text(spec.canonical())
+    for asked, taken in (("16x32", 16), ("16", 16), ("16x33", "16x33")):
+        assert run("evaluate", str(tmp_path), "--resolution", asked, "--data", "d.h5") == 0
+        assert calls[-1][2]["resolution"] == taken
+
+
+def test_the_list_of_commands_is_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 def test_predict_takes_files_and_says_what_it_wrote(calls: list, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("predict", "r", "in.h5", "out.h5", "--input", "a", "--precision", "mixed", "--layout", "n y x c") == 0
     name, args, more = calls[0]

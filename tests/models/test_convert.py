@@ -357,6 +357,16 @@ def test_what_is_left_is_listed_with_the_reason() -> None:
     assert type(model.extra["alike"]) is TransposedSpectralConv2d
 
 
+def test_modes_under_other_names_are_those_of_the_weights() -> None:
+    model, x = Net(), torch.randn(2, 1, 12, 12)
+    wanted = model(x)
+    for layer in (model.conv0, model.conv1):
+        for axis in (1, 2):
+            delattr(layer, f"modes{axis}")
+    assert len(mpno.convert(model, "full").converted) == 2
+    torch.testing.assert_close(model(x), wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_nothing_converted_is_an_error_that_says_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MpnoError, match=r"found no spectral layer in Sequential .* mpno.register_adapter"):
         mpno.convert(nn.Sequential(nn.Linear(2, 2)))

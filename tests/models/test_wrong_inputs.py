@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mpno import FNO, ContractionSpec, MpnoError, SpectralConv, SphericalConv, set_precision
 from mpno.models import make_model
 from mpno.models.checks import check_field
+from mpno.models.gino import GINO as GinoModel
 from mpno.models.unet import UNet
 from mpno.specs import FNOSpec, UNetSpec, build_spec
 
@@ -260,7 +261,17 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "another model's spec": (
         lambda: FNO(1, 1, SHALLOW),  # type: ignore[arg-type]
-        "FNO: spec is a UNetSpec; give a FNOSpec, or use make_model",
+        "FNO: spec is a UNetSpec; give a mpno.specs.FNOSpec, or use make_model",
+    ),
+    "a name in place of a spec": (
+        lambda: make_model("fno", 1, 1),  # type: ignore[arg-type]
+        "make_model: spec is a str; give a spec of mpno.specs (FNOSpec, SFNOSpec, GINOSpec or UNetSpec), as in "
+        "FNOSpec(modes=(12, 12), width=32)",
+    ),
+    "points in place of a body": (
+        lambda: GinoModel(0, 1)._check(torch.rand(9, 3)),
+        "GINO got a Tensor; it wants a Geometry, one body with its points, latent fields and graphs; make one with "
+        "mpno.Geometry.of(points, latent, radius=...)",
     ),
     "too few ranks": (
         lambda: SpectralConv(4, 4, (4, 4), contraction=ContractionSpec(factorization="tucker", rank=(2, 2))),

@@ -80,7 +80,8 @@ def test_the_recipe_is_that_of_the_pair(
     experiments: Mapping[str, Experiment], given: dict[str, Any], label: str, width: int
 ) -> None:
     spec, said = hand(experiments, **given)
-    assert said[0] == f"recipe: {label}"
+    setting = f", in {given['precision']}" if "precision" in given else ""
+    assert said[0] == f"recipe: {label}{setting}"
     assert (spec.model.model_dump()["width"], spec.precision.label) == (
         width,
         given.get("precision", "mixed" if spec.model.name == "sfno" else "full"),

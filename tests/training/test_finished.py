@@ -200,6 +200,7 @@ def test_one_channel_may_be_left_out_batches_change_nothing_and_a_setting_is_sai
         ({"a": np.zeros(3)}, r"has shape \(3,\); toy16.* takes \(n, 1, y, x\), or \(n, y, x\)"),
         ({"a": np.full((3, 1, 16, 16), [[[0.0]], [[np.nan]], [[1]]][1])}, "sample 0 holds NaN"),
         ({"a": np.zeros((2, 16, 16)), "b": np.zeros((2, 16, 16))}, "holds a .*, b .*; name the array, as in --input a"),
+        ({"a": np.zeros((0, 1, 16, 16))}, r"in\.h5: holds no samples; give at least one"),
         ({"a": np.zeros((2, 1, 16, 16), complex)}, "holds complex128; allowed: bool, integers and floats"),
     ],
 )

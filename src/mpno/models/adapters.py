@@ -141,8 +141,10 @@ def _corner_kernel(layer: nn.Module) -> CornerKernel:
         sizes = ", ".join(f"{tuple(weights.shape)}" for weights in corners)
         raise MpnoError(f"its weights have shapes {sizes}; 2^(axes - 1) equal ones, (in, out, *modes), are known")
     modes = tuple(getattr(layer, f"modes{axis + 1}", None) for axis in range(axes))
-    if axes > 1 and modes != corners[0].shape[2:]:
-        raise MpnoError(f"its modes are {modes}, its weights hold {tuple(corners[0].shape[2:])}; they must agree")
+    held = tuple(corners[0].shape[2:])
+    # Many copies of the layer call them otherwise (m1, k_max): what is not said is what the weights hold.
+    if axes > 1 and any(said not in (None, holds) for said, holds in zip(modes, held, strict=True)):
+        raise MpnoError(f"its modes are {modes}, its weights hold {held}; they must agree")
     named = {f"weights{index + 1}" for index in range(len(corners))}
     if more := sorted({name for name, _ in layer.named_parameters()} - named):
         raise MpnoError(f"it has other parameters too: {', '.join(more)}; write a kernel that says what they do")

@@ -30,6 +30,11 @@ def make_model(
         transform: ``fft`` or ``matmul``; of spherical models ``sht`` or ``matmul``.
         latent_channels: of GINO: fields given on the latent grid.
     """
+    if not isinstance(spec, FNOSpec | SFNOSpec | GINOSpec | UNetSpec):
+        raise MpnoError(
+            f"make_model: spec is a {type(spec).__name__}; give a spec of mpno.specs (FNOSpec, SFNOSpec, GINOSpec or "
+            "UNetSpec), as in FNOSpec(modes=(12, 12), width=32)"
+        )
     if isinstance(spec, FNOSpec) and transform != "sht":
         return FNO(in_channels, out_channels, spec, precision=precision, transform=transform)
     if isinstance(spec, SFNOSpec) and transform != "fft":

@@ -74,7 +74,9 @@ def check_sizes(model: str, in_channels: int, out_channels: int, spec: object, k
     if min(in_channels, out_channels) < 1:
         raise MpnoError(f"{model}({in_channels}, {out_channels}): channels in and out must be at least 1; give both")
     if not isinstance(spec, kind):
-        raise MpnoError(f"{model}: spec is a {type(spec).__name__}; give a {kind.__name__}, or use make_model")
+        raise MpnoError(
+            f"{model}: spec is a {type(spec).__name__}; give a mpno.specs.{kind.__name__}, or use make_model"
+        )
 
 
 def _check_shape(model: str, x: Tensor, channels: int, axes: int, wanted: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -101,9 +103,12 @@ class GINO(nn.Module):
             y = self.out(at, grid, geometry.out, x.flatten(0, 3))
             return self.projection(y).T[None].float()
 
-    def _check(self, geometry: object) -> None:
+    def _check(self, geometry: Any) -> None:
         if not isinstance(geometry, Geometry):
-            raise MpnoError(f"GINO got a {type(geometry).__name__}; it wants a Geometry; make one by Geometry.of")
+            raise MpnoError(
+                f"GINO got a {type(geometry).__name__}; it wants a Geometry, one body with its points, latent fields "
+                "and graphs; make one with mpno.Geometry.of(points, latent, radius=...)"
+            )
         features = 0 if geometry.features is None else geometry.features.shape[1]
         if features != self.in_channels:
             raise MpnoError(

@@ -47,6 +47,6 @@ def from_neuralop(
     theirs = any(cls.__module__.partition(".")[0] == "neuralop" for cls in type(model).__mro__)
     if make is None or not theirs:
         what = type(model).__name__ if theirs else f"{type(model).__name__} that is not neuraloperator's"
-        raise MpnoError(f"from_neuralop: a {what} has no counterpart here; allowed: its {[*CONVERSIONS]}")
+        raise MpnoError(f"from_neuralop: a {what} has no counterpart here; allowed: its {', '.join(CONVERSIONS)}")
     ours = make(model, PrecisionSetting.of(precision, where="from_neuralop"), transform)
     return ours.to(next(model.parameters()).device).train(model.training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -104,7 +105,8 @@ def trace_dtypes(model: nn.Module, input_shape: tuple[int, ...], *, device: str 
     found: dict[tuple[str, ...], list[int]] = {}
     state = {name: torch.empty_like(t, device=device) for name, t in _tensors(model)}
     x = torch.zeros(input_shape, device=device)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ComplexHalf support is experimental")  # shapes alone are asked of it
         # What a first pass alone makes and caches, such as the tables of a transform, is no part of a pass.
         torch.func.functional_call(model, state, x)
         with watching(model, _collector(found)):

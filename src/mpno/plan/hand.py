@@ -74,7 +74,8 @@ def hand_spec(
         values = _for_bodies(values, said)
     spec = build_spec(values, where=f"a run by hand ({label}) at scale {scale}")
     check_import(spec.data, look)
-    for line in filter(None, [f"recipe: {label}", why]):
+    taken = f"recipe: {label}" + (f", in {said['precision']}" if isinstance(said.get("precision"), str) else "")
+    for line in filter(None, [taken, why]):
         say(line)
     return spec
 

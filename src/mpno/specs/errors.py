@@ -11,6 +11,13 @@ from pydantic import ValidationError
 
 from mpno.specs.names import MODELS
 
+_MESSAGES = {
+    "tuple_type": "should be a list, as in [12, 12]",
+    "int_parsing": "should be an integer",
+    "int_from_float": "should be an integer",
+    "float_parsing": "should be a number",
+}
+"""Where pydantic speaks of Python's types to someone who wrote text."""
 _TRIED = {("model", name) for name in MODELS}
 
 
@@ -60,7 +67,7 @@ def one_line(
         return MpnoError(f"{where}: {path} is {value!r}; {allowed(value, expected)}")
     if found["type"] == "missing":
         return MpnoError(f"{where}: {path} is missing; add it")
-    message = str(found["msg"])
+    message = _MESSAGES.get(found["type"], str(found["msg"]))
     message = re.sub("^(Value error, |Input |String |Tuple )", "", message)
     if not path:
         return MpnoError(f"{where}: {message}")

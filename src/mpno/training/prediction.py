@@ -128,6 +128,8 @@ def _layout(where: str, shape: Sequence[int], finished: FinishedRun) -> str:
 
 def _check(given: Fields, finished: FinishedRun) -> None:
     assert finished.input is not None
+    if not len(given):
+        raise MpnoError(f"{given.where}: holds no samples; give at least one, or name the axes by --layout")
     channels = len(finished.input.mean)
     if given.channels != channels:
         raise MpnoError(
