@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mpno import FNO, ContractionSpec, MpnoError, SpectralConv, SphericalConv, set_precision
+from mpno import FNO, SFNO, ContractionSpec, MpnoError, SpectralConv, SphericalConv, set_precision
 from mpno.models import make_model
 from mpno.models.checks import check_field
-from mpno.models.gino import GINO as GinoModel
+from mpno.models.gino import GINO
 from mpno.models.unet import UNet
-from mpno.specs import FNOSpec, UNetSpec, build_spec
+from mpno.specs import FNOSpec, GINOSpec, SFNOSpec, UNetSpec, build_spec
 
 SMALL = FNOSpec(modes=(6, 6), width=4, layers=2)
 SHALLOW = UNetSpec(features=2, depth=2)
@@ -70,7 +70,7 @@ def model(**values: Any) -> Any:
     return run(model=values)
 
 
-GINO = {"name": "gino", "modes": [4, 4, 4]}
+ON_BODIES = {"name": "gino", "modes": [4, 4, 4]}
 CARS = {"name": "car", "source": "generate", "resolution": 16, "test_resolutions": [16]}
 SETTINGS = "allowed: full, amp, half, mixed, schedule; -format, -TRIPLE, -weights-only, +stabiliser, ', middle M', "
 SETTINGS += "', shares a/b/c' and ' [layer: setting]' may follow"
@@ -269,7 +269,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "FNOSpec(modes=(12, 12), width=32)",
     ),
     "points in place of a body": (
-        lambda: GinoModel(0, 1)._check(torch.rand(9, 3)),
+        lambda: GINO(0, 1)._check(torch.rand(9, 3)),
         "GINO got a Tensor; it wants a Geometry, one body with its points, latent fields and graphs; make one with "
         "mpno.Geometry.of(points, latent, radius=...)",
     ),
@@ -354,7 +354,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "config.yaml: model.padding is -0.1; it should be greater than or equal to 0",
     ),
     "spec: gino on fields": (
-        lambda: run(model=GINO),
+        lambda: run(model=ON_BODIES),
         "config.yaml: model gino takes bodies, data set darcy holds fields; choose car or ahmed",
     ),
     "spec: fno on bodies": (
@@ -362,10 +362,36 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "config.yaml: data set car holds bodies, which model fno does not take; choose model gino",
     ),
     "spec: batches of bodies": (
-        lambda: run(model=GINO, data=CARS, training={"batch_size": 4}),
+        lambda: run(model=ON_BODIES, data=CARS, training={"batch_size": 4}),
         "config.yaml: training.batch_size is 4; bodies differ in their points, so give 1",
     ),
+    "spec: a sphere's model on a plane": (
+        lambda: run(model={"name": "sfno", "modes": [4, 4]}),
+        "config.yaml: model sfno takes fields on a sphere, darcy has a plane's; choose shallow-water",
+    ),
+    "spec: a transform for a U-Net": (
+        lambda: run(model={"name": "unet", "depth": 2}, transform="matmul"),
+        "config.yaml: transform is matmul; model unet has no transform to choose; leave it out",
+    ),
+    "sizes: one number of modes": (
+        lambda: FNO(1, 1, modes=8),
+        "FNO: modes is 8; it should be a list, as in [12, 12]",
+    ),
+    "sizes: misspelt": (
+        lambda: UNet(1, 1, feature=8),
+        "UNet: unknown key 'feature' (value 8); did you mean features? allowed: depth, features, name",
+    ),
+    "sizes: twice": (
+        lambda: SFNO(3, 3, SFNOSpec(), width=8),
+        "SFNO: got a spec and width beside it; give sizes one way",
+    ),
 }
+
+
+@pytest.mark.parametrize(("model", "spec"), [(FNO, FNOSpec), (SFNO, SFNOSpec), (GINO, GINOSpec)])
+def test_sizes_may_be_keywords(model: Any, spec: Any) -> None:
+    sizes = {"modes": (4,) * (3 if model is GINO else 2), "width": 4, "layers": 1}
+    assert model(1, 1, **sizes).spec == model(1, 1, spec(**sizes)).spec == spec(**sizes)
 
 
 @pytest.mark.parametrize("name", WRONG)

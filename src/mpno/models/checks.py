@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from mpno.numerics.widen import widening
-from mpno.specs import MpnoError
+from mpno.specs import MpnoError, one_line
 from mpno.specs.models import Architecture
+
+Spec = TypeVar("Spec", bound=Architecture)
 
 
 def check_field(
@@ -63,6 +66,22 @@ def check_field(
             )
     if x.device.type == "cpu" and not _traced(x) and not bool(x.detach().sum().isfinite()):
         _refuse_not_finite(model, x.detach())
+
+
+def spec_of(model: str, kind: type[Spec], spec: Spec | None, sizes: dict[str, Any]) -> Spec:
+    """The spec given, or the one that `sizes`, its fields as keywords, make.
+
+    Raises:
+        MpnoError: both are given, or a field is unknown or not what it must be.
+    """
+    if spec is not None:
+        if sizes:
+            raise MpnoError(f"{model}: got a spec and {', '.join(sizes)} beside it; give sizes one way")
+        return spec
+    try:
+        return kind.model_validate(sizes)
+    except ValidationError as error:
+        raise one_line(error, where=model, fields={"": sorted(kind.model_fields)}) from None
 
 
 def check_sizes(model: str, in_channels: int, out_channels: int, spec: object, kind: type[Architecture]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
-from mpno.models.checks import check_sizes
+from mpno.models.checks import check_sizes, spec_of
 from mpno.models.operator import FourierOperator
 from mpno.models.padding import pad, unpad
 from mpno.specs import FNOSpec, PrecisionSetting
@@ -18,7 +20,7 @@ class FNO(FourierOperator[FNOSpec]):
 
     Args:
         in_channels, out_channels: channels of the data; grid coordinates on [0, 1) are appended to the input.
-        spec: sizes (see :class:`FNOSpec`).
+        spec: sizes (see :class:`mpno.specs.FNOSpec`), which may be given as keywords instead.
         precision: a :class:`PrecisionSetting` or its short form.
         transform: ``fft`` or ``matmul``.
         recompute: make cheap activations again in the backward pass rather than keep them; the numbers are the same.
@@ -37,8 +39,9 @@ class FNO(FourierOperator[FNOSpec]):
         precision: PrecisionSetting | str = "full",
         transform: Transform = "fft",
         recompute: bool | None = None,
+        **sizes: Any,
     ) -> None:
-        spec = spec or FNOSpec()
+        spec = spec_of("FNO", FNOSpec, spec, sizes)
         check_sizes("FNO", in_channels, out_channels, spec, FNOSpec)
         width, modes = spec.width, spec.modes
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.models.blocks import Block, ChannelMLP, make_blocks
-from mpno.models.checks import check_sizes
+from mpno.models.checks import check_sizes, spec_of
 from mpno.models.graph import Geometry, KernelIntegral, embed, grid_points
 from mpno.models.padding import pad, unpad
 from mpno.numerics import no_autocast, recomputing
@@ -27,7 +27,7 @@ class GINO(nn.Module):
     Args:
         in_channels: features of a surface point beside its coordinates; may be 0.
         out_channels: values wanted at each point.
-        spec: sizes (see :class:`GINOSpec`).
+        spec: sizes (see :class:`mpno.specs.GINOSpec`), which may be given as keywords instead.
         precision: a :class:`PrecisionSetting` or its short form. `amp` covers kernels, lifting and projection,
             `half` the spectral blocks. Coordinates and their embeddings are fp32.
         transform: ``fft`` or ``matmul``.
@@ -46,9 +46,10 @@ class GINO(nn.Module):
         precision: PrecisionSetting | str = "full",
         transform: Transform = "fft",
         latent_channels: int = 1,
+        **sizes: Any,
     ) -> None:
         super().__init__()
-        spec = spec or GINOSpec()
+        spec = spec_of("GINO", GINOSpec, spec, sizes)
         check_sizes("GINO", 1, out_channels, spec, GINOSpec)
         if min(in_channels, latent_channels) < 0:
             raise MpnoError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mpno.models.checks import check_sizes
+from typing import Any
+
+from mpno.models.checks import check_sizes, spec_of
 from mpno.models.operator import FourierOperator
 from mpno.specs import PrecisionSetting, SFNOSpec
 from mpno.specs.names import SphericalTransform
@@ -38,8 +40,9 @@ class SFNO(FourierOperator[SFNOSpec]):
         precision: PrecisionSetting | str = "full",
         transform: SphericalTransform = "sht",
         recompute: bool | None = None,
+        **sizes: Any,
     ) -> None:
-        spec = spec or SFNOSpec()
+        spec = spec_of("SFNO", SFNOSpec, spec, sizes)
         check_sizes("SFNO", in_channels, out_channels, spec, SFNOSpec)
         width, modes, grid = spec.width, spec.modes, spec.grid
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mpno.models.checks import check_field, check_sizes
+from mpno.models.checks import check_field, check_sizes, spec_of
 from mpno.numerics import hold, hold_anew, no_autocast
 from mpno.specs import MpnoError, PrecisionSetting, UNetSpec
 
@@ -23,7 +25,7 @@ class UNet(nn.Module):
 
     Args:
         in_channels, out_channels: channels of the data; grid coordinates on [0, 1) are appended to the input.
-        spec: sizes (see :class:`UNetSpec`).
+        spec: sizes (see :class:`mpno.specs.UNetSpec`), which may be given as keywords instead.
         precision: ``full`` or ``amp``, with any format: convolutions in it, as autocast has them, and batch norm on
             its values with statistics and arithmetic in fp32. On a GPU torch runs fp32 convolutions in TF32 unless
             ``torch.backends.cudnn.allow_tf32`` is False, as trainings and evaluations of runs set it.
@@ -42,9 +44,10 @@ class UNet(nn.Module):
         spec: UNetSpec | None = None,
         *,
         precision: PrecisionSetting | str = "full",
+        **sizes: Any,
     ) -> None:
         super().__init__()
-        spec = spec or UNetSpec()
+        spec = spec_of("UNet", UNetSpec, spec, sizes)
         check_sizes("UNet", in_channels, out_channels, spec, UNetSpec)
         self.spec, self.in_channels, self.out_channels = spec, in_channels, out_channels
         widths = [spec.features * 2**level for level in range(spec.depth + 1)]

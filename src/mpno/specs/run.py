@@ -236,6 +236,8 @@ class RunSpec(Frozen):
         self._check_set()
         self._check_grids()
         model, precision = self.model, self.precision
+        if model.name == "unet" and self.transform != "fft":
+            raise ValueError(f"transform is {self.transform}; model unet has no transform to choose; leave it out")
         transforms = ("sht", "matmul") if model.name == "sfno" else ("fft", "matmul")
         if self.transform not in transforms:
             raise ValueError(
@@ -261,6 +263,8 @@ class RunSpec(Frozen):
         name, model = self.data.name, self.model.name
         if name == "shallow-water" and isinstance(self.model, SFNOSpec) and self.model.grid != "equiangular":
             raise ValueError(f"model.grid is {self.model.grid}, latitudes of {name} are equiangular; leave it out")
+        if isinstance(self.model, SFNOSpec) and name in ("darcy", "navier-stokes"):
+            raise ValueError(f"model sfno takes fields on a sphere, {name} has a plane's; choose shallow-water")
         bodies = name in BODIES
         if bodies and model != "gino":
             raise ValueError(f"data set {name} holds bodies, which model {model} does not take; choose model gino")
@@ -346,7 +350,7 @@ def spec_fields(model: type[BaseModel] = RunSpec, prefix: str = "") -> dict[str,
     return fields
 
 
-def build_spec(values: dict[str, Any], *, where: str) -> RunSpec:
+def build_spec(values: dict[str, Any], *, where: str = "the spec") -> RunSpec:
     """Validate nested `values` into a :class:`RunSpec`.
 
     Raises:
