@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from mpno.training.build import build_loss, build_model
 sys.path.append(str(Path(__file__).parents[1] / "spectral"))
 from sphere_oracle import dense as dense_sphere  # type: ignore[reportMissingImports]
 
-pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support")
 MAX = get_format("fp16").max
 
 
@@ -266,6 +266,23 @@ def test_it_prints_within_a_terminal_and_as_flat_records() -> None:
     assert [r["evidence"] for r in rows[-4:]] == ["native", "emulated", "simulated", "simulated"]
 
 
+def test_torch_s_warning_of_half_complex_numbers_is_not_the_user_s_business() -> None:
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            mpno.audit(CONV, X, settings=("half",))
+    finally:
+        torch.set_warn_always(False)
+    assert not [w for w in seen if "ComplexHalf" in str(w.message)]
+
+
+def test_what_a_model_raised_stays_the_cause() -> None:
+    with pytest.raises(MpnoError, match=r"on this batch: .*; give a batch it takes$") as error:
+        mpno.audit(nn.Conv2d(3, 1, 1), X)
+    assert isinstance(error.value.__cause__, RuntimeError)
+
+
 X = torch.ones(1, 1, 8, 8)
 CONV = SpectralConv(1, 1, (4, 4))
 
@@ -280,6 +297,7 @@ CONV = SpectralConv(1, 1, (4, 4))
         (CONV, X.to("meta"), {}, "on meta, the model on cpu"),
         (lambda x: x, X, {}, "torch.nn.Module"),
         (nn.Conv2d(1, 1, 1), X, {}, "mpno.convert(model) first, with mpno.register_adapter"),
+        (nn.Conv2d(3, 1, 1), X, {}, "audit: the model failed on this batch: Given groups=1, weight of size"),
         (CONV, X, {"settings": ("mixd",)}, "did you mean mixed?"),
         (CONV, X, {"settings": "mixed"}, "pass a sequence"),
         (CONV, X, {"format": "fp17"}, "number format 'fp17'"),
