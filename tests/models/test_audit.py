@@ -262,7 +262,7 @@ def test_it_prints_within_a_terminal_and_as_flat_records() -> None:
     assert max(map(len, lines)) <= 100 and lines[2] == "verdict" and lines.index("verdict") < lines.index(TITLE)
     assert not any(line.startswith("  blocks.") for line in lines)  # both layers fare alike
     (full,) = [line.split() for line in lines if line.startswith("full ")]
-    assert full[2] == "–" and "flushed becomes zero in the format" in " ".join(lines)
+    assert full[2] == "\N{EN DASH}" and "flushed becomes zero in the format" in " ".join(lines)
     assert "powers of two" in audit.verdict
     rows = audit.records()
     assert len(rows) == 2 * 4 * 3 + 4 and not any(isinstance(v, dict | list | tuple) for r in rows for v in r.values())

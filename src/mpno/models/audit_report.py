@@ -253,7 +253,7 @@ class Audit:
         for found in self.settings:
             memory = found.memory
             sizes = [f"{memory[key] / 2**20:,.1f}" for key in ("peak", "activations")] if memory else ["-", "-"]
-            errors = [f"{found.error:.2e}", "–" if found.setting == "full" else f"{found.change:.2e}"]
+            errors = [f"{found.error:.2e}", "\N{EN DASH}" if found.setting == "full" else f"{found.change:.2e}"]
             rows.append([found.setting, *errors, found.reference, found.evidence, *sizes])
         reasons: dict[str, list[str]] = {}
         for found in self.settings:
