@@ -198,7 +198,7 @@ def test_describe_takes_what_train_takes_or_a_run(
     mpno.save(make_model(spec.model, 1, 1), tmp_path / "model.safetensors", more={"run": spec.model_dump(mode="json")})
     assert run("describe", str(tmp_path)) == 0
     assert capsys.readouterr().out == by_hand
-    assert "parameters, 1 to 1 channels" in by_hand and by_hand.count("\n") == 3 + 1 + 5
+    assert "parameters, 1 to 1 channels" in by_hand and by_hand.count("\n") == 3 + 1 + 5 + 1
 
 
 def test_describe_says_how_to_make_the_body_it_needs(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
 
 import mpno
+from mpno import MpnoError
 from mpno.datasets import make
 from mpno.measurement import predict_bytes
 from mpno.specs import SETTINGS, RunSpec, build_spec
@@ -55,6 +57,22 @@ def test_a_run_of_few_epochs_has_a_schedule_s_memory_too() -> None:
     assert mpno.describe(short, settings=["schedule"]).memory == mpno.describe(spec(), settings=["schedule"]).memory
 
 
+def test_it_says_the_run_s_precision_and_transform_and_what_a_schedule_s_memory_is() -> None:
+    run = build_spec({**spec().model_dump(), "precision": "mixed-bf16", "transform": "matmul"}, where="test")
+    described = mpno.describe(run, settings=["full", "mixed", "schedule"])
+    lines = str(described).splitlines()
+    assert lines[0].endswith("precision mixed-bf16, transform matmul")
+    peak, mixed = described.memory["schedule"], described.memory["mixed"]
+    assert peak is not None and mixed is not None and peak["peak"] >= mixed["peak"]
+    assert lines[-1] == "schedule: that of its costliest phase, as the peak of a run is"
+    assert "schedule" not in str(mpno.describe(run, settings=["full"]))
+
+
+def test_a_model_is_answered_with_what_is_for_models() -> None:
+    with pytest.raises(MpnoError, match=r"^describe: got a Linear; pass a RunSpec, or use mpno\.audit.*$"):
+        inspect.unwrap(mpno.describe)(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
 def bodies_run() -> RunSpec:
     sizes = {"resolution": 8, "test_resolutions": (8,), "n_train": 2, "n_test": 1, "points": 200}
     model = {"name": "gino", "width": 4, "modes": [2, 2, 2], "layers": 1, "radius": 0.2}
@@ -82,6 +100,6 @@ def test_memory_on_bodies_is_that_of_the_first_one(tmp_path: Path) -> None:
     assert described.channels == (3, 1) and described.points == 200
     lines = str(described).splitlines()
     assert lines[2] == "memory of a training step, predicted, MiB: a body of 200 points, grid 8x8x8"
-    assert len(lines) == 4 + len(SETTINGS)
+    assert len(lines) == 5 + len(SETTINGS)
     every = run.model_copy(update={"data": run.data.model_copy(update={"points": None})})
     assert (mpno.describe(every, data=path).points or 0) > 200

@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from mpno.training.build import build_loss, build_model
 sys.path.append(str(Path(__file__).parents[1] / "spectral"))
 from sphere_oracle import dense as dense_sphere  # type: ignore[reportMissingImports]
 
-pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support")
 MAX = get_format("fp16").max
+TITLE = "magnitudes in full precision; spectrum: kept parts, scaled by 1/n; smallest: of those not zero"
 
 
 def in_setting(audit: mpno.Audit, setting: str, layer: int = 0) -> LayerInSetting:
@@ -258,12 +259,54 @@ def test_it_prints_within_a_terminal_and_as_flat_records() -> None:
     model = FNO(1, 1, FNOSpec(modes=(4, 4), width=4, layers=2))
     audit = mpno.audit(model, torch.randn(2, 1, 12, 12))
     lines = str(audit).splitlines()
-    assert max(map(len, lines)) <= 120 and sum("blocks.1.conv" in line for line in lines) >= 4
+    assert max(map(len, lines)) <= 100 and lines[2] == "verdict" and lines.index("verdict") < lines.index(TITLE)
+    assert not any(line.startswith("  blocks.") for line in lines)  # both layers fare alike
+    (full,) = [line.split() for line in lines if line.startswith("full ")]
+    assert full[2] == "\N{EN DASH}" and "flushed becomes zero in the format" in " ".join(lines)
     assert "powers of two" in audit.verdict
     rows = audit.records()
     assert len(rows) == 2 * 4 * 3 + 4 and not any(isinstance(v, dict | list | tuple) for r in rows for v in r.values())
     assert {r["points"] for r in rows[:-4] if r["measured"]} == {144}
     assert [r["evidence"] for r in rows[-4:]] == ["native", "emulated", "simulated", "simulated"]
+
+
+def test_torch_s_warning_of_half_complex_numbers_is_not_the_user_s_business() -> None:
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            mpno.audit(CONV, X, settings=("half",))
+    finally:
+        torch.set_warn_always(False)
+    assert not [w for w in seen if "ComplexHalf" in str(w.message)]
+
+
+def test_what_a_model_raised_stays_the_cause() -> None:
+    with pytest.raises(MpnoError, match=r"on this batch: .*; give a batch it takes$") as error:
+        mpno.audit(nn.Conv2d(3, 1, 1), X)
+    assert isinstance(error.value.__cause__, RuntimeError)
+
+
+def test_layers_that_fare_otherwise_have_lines_of_their_own() -> None:
+    """A constant of 1 overflows at 256², one of 2^-10 nowhere near."""
+    first, second = SpectralConv(1, 1, (4, 4)), SpectralConv(1, 1, (4, 4))
+    assert isinstance(first.weight, Tensor) and first.bias is not None
+    with torch.no_grad():
+        first.weight.fill_(0)
+        first.bias.fill_(2.0**-10)
+    audit = mpno.audit(nn.Sequential(first, second), torch.ones(1, 1, 64, 64), settings=("half+none",))
+    assert "\n  0: half, stabiliser none: safe here" in str(audit) and "\n  1: half, stabiliser none: safe" in str(
+        audit
+    )
+
+
+def test_real_layers_that_overflow_are_named_and_bf16_is_the_way_out() -> None:
+    """Fields of 10^7 are beyond fp16, not beyond bf16; tanh keeps the spectral layers safe."""
+    model, x = FNO(1, 1, FNOSpec(modes=(4, 4), width=4, layers=1)), 1e7 * torch.randn(1, 1, 8, 8)
+    amp, mixed = mpno.audit(model, x, settings=("amp", "mixed")).verdict.splitlines()
+    end = "the model's output is not finite: its real layers overflow in fp16; use bf16 for them"
+    assert amp == f"amp: {end}" and mixed == f"mixed: safe in the spectral layers, but {end}"
+    assert "not finite" not in mpno.audit(model, x, settings=("amp", "mixed"), format="bf16").verdict
 
 
 X = torch.ones(1, 1, 8, 8)
@@ -280,6 +323,7 @@ CONV = SpectralConv(1, 1, (4, 4))
         (CONV, X.to("meta"), {}, "on meta, the model on cpu"),
         (lambda x: x, X, {}, "torch.nn.Module"),
         (nn.Conv2d(1, 1, 1), X, {}, "mpno.convert(model) first, with mpno.register_adapter"),
+        (nn.Conv2d(3, 1, 1), X, {}, "audit: the model failed on this batch: Given groups=1, weight of size"),
         (CONV, X, {"settings": ("mixd",)}, "did you mean mixed?"),
         (CONV, X, {"settings": "mixed"}, "pass a sequence"),
         (CONV, X, {"format": "fp17"}, "number format 'fp17'"),

@@ -23,8 +23,6 @@ from mpno.models.peers import from_neuralop
 from mpno.specs import FNOSpec, SFNOSpec, get_format
 from mpno.training.build import build_loss
 
-pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf support")
-
 
 def distance(y: Tensor, exact: Tensor) -> float:
     return float((y.detach().double() - exact).norm() / exact.norm())

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from mpno.measurement.memory import predict_bytes
 from mpno.models.graph import Geometry
 from mpno.numerics.aligned import aligned
-from mpno.specs import SETTINGS, PrecisionSetting, RunSpec
+from mpno.specs import SETTINGS, MpnoError, PrecisionSetting, RunSpec
 from mpno.specs.grid import shown
 from mpno.specs.sets import BODIES
 from mpno.training.build import build_model
@@ -45,9 +45,8 @@ class Description:
     def __str__(self) -> str:
         spec, (given, made) = self.spec, self.channels
         sizes = _listed(spec.model.model_dump(mode="json", exclude={"name"}))
-        head = (
-            f"{spec.model.name}: {self.parameters:,} parameters, {given} to {made} channels, transform {spec.transform}"
-        )
+        head = f"{spec.model.name}: {self.parameters:,} parameters, {given} to {made} channels"
+        head += f", precision {spec.precision.label}, transform {spec.transform}"
         lines = [head, f"  {sizes}"]
         if spec.data.name in BODIES and self.points is None:
             return "\n".join([*lines, "memory of a training step: not predicted, for it takes a body of the data file"])
@@ -62,7 +61,10 @@ class Description:
                 continue
             share = f"{found['peak'] / full['peak']:.2f}" if full else ""
             rows.append([setting, *[f"{found[part] / 2**20:.2f}" for part in PARTS], share])
-        return "\n".join([*lines, aligned(("setting", *PARTS, "of full"), rows, left=1)])
+        lines.append(aligned(("setting", *PARTS, "of full"), rows, left=1))
+        if self.memory.get("schedule"):
+            lines.append("schedule: that of its costliest phase, as the peak of a run is")
+        return "\n".join(lines)
 
 
 def describe(
@@ -86,8 +88,12 @@ def describe(
         data: of bodies, the data file, whose channels then count; None leaves the memory open.
 
     Raises:
-        MpnoError: `data` does not hold what the run asks for.
+        MpnoError: `spec` is no run; `data` does not hold what the run asks for.
     """
+    if not isinstance(spec, RunSpec):
+        raise MpnoError(
+            f"describe: got a {type(spec).__name__}; pass a RunSpec, or use mpno.audit(model, batch) for a model"
+        )
     channels, body = (in_channels, out_channels, latent_channels), None
     if spec.data.name in BODIES and data is not None:
         samples = load_samples(spec, data, torch.device("cpu"), in_memory=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from mpno.models.audit_layers import Call, audit_layer
 from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
 from mpno.models.audit_report import Audit
 from mpno.models.audit_unseen import seeing_transforms
-from mpno.models.audit_whole import FULL, Loss, Whole, run, set_all, tensors_of
+from mpno.models.audit_whole import FULL, Loss, Whole, first_line, run, set_all, tensors_of
 from mpno.numerics import no_autocast
 from mpno.specs import MpnoError, PrecisionSetting, get_format
 
@@ -51,21 +52,22 @@ def audit(
         random state of `model` are as before: all is done on a copy.
 
     Raises:
-        MpnoError: the batch holds no floating-point tensor, or one that is empty or not finite; an unknown format or
-            setting; a model in which nothing makes a Fourier transform, or that does not give a tensor or cannot be
-            copied.
+        MpnoError: the batch holds no floating-point tensor, or one that is empty or not finite, or the model fails on
+            it; an unknown format or setting; a model in which nothing makes a Fourier transform, or that does not give
+            a tensor or cannot be copied.
 
     Source: paper, section 4.3, for overflow of the unscaled transform; section 4.1 for the rounding error.
     """
     device = _checked(model, batch)
     plain, grids = _settings(settings, format), _grids(grids)
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(device):
+    with torch.random.fork_rng(devices), torch.no_grad(), no_autocast(device), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "ComplexHalf support is experimental")  # which is what an audit measures
         twin = _copied(model).eval()
         layers = spectral_layers(twin)
         set_all(twin, layers, FULL)
         with _recording(layers) as calls, seeing_transforms(twin, set(layers), format) as unseen:
-            output = run(twin, batch)
+            output = _first_run(twin, batch)
         if not calls and not unseen:
             raise MpnoError(
                 f"audit: {type(model).__name__} ran no spectral layer and no Fourier transform; {_way_out(model)}"
@@ -114,6 +116,15 @@ def _copied(model: nn.Module) -> nn.Module:
             f"audit: {type(model).__name__} cannot be copied ({error}); audit it before hooks or tensors with a "
             "history are attached"
         ) from None
+
+
+def _first_run(model: nn.Module, batch: Any) -> Tensor:
+    try:
+        return run(model, batch)
+    except MpnoError:
+        raise
+    except Exception as error:  # whatever a user's model raises
+        raise MpnoError(f"audit: the model failed on this batch: {first_line(error)}; give a batch it takes") from error
 
 
 def _way_out(model: nn.Module) -> str:

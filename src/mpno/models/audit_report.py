@@ -14,11 +14,12 @@ from mpno.specs import get_format
 from mpno.specs.names import Evidence
 from mpno.spectral.exact import Stage
 
-WIDTH = 110
-
+WIDTH = 100
 
 FAR = 1e9
 """Grid points that nobody has."""
+NOT_HERE, IN_FP32 = "does not run here", "real layers ran in fp32"
+"""How the reasons begin why a whole model's numbers are missing, or are not those of its setting."""
 
 
 @dataclass(frozen=True)
@@ -185,15 +186,19 @@ class Audit:
 
     def __str__(self) -> str:
         where = f"{self.model} on {self.device}, batch {self.batch}, {self.format}"
-        parts = [textwrap.fill(f"audit of {where} (max {get_format(self.format).max:,g})", WIDTH)]
+        parts = [textwrap.fill(f"audit of {where} (max {number(get_format(self.format).max)})", WIDTH)]
+        parts.append("verdict\n" + _wrapped(self._verdicts()))
         if self.layers:
             parts += [self._ranges(), self._margins(), self._errors()]
-        parts += [self._settings(), self._unseen(), "verdict\n" + _wrapped(self._verdicts())]
+        parts += [self._settings(), self._unseen()]
         return "\n\n".join(part for part in parts if part)
 
     def _verdicts(self) -> Iterable[str]:
+        from mpno.models.audit_verdict import layers_differ
+
         yield from self.verdict.splitlines()
-        yield from (f"{_short(layer.layer)}: {layer.verdict}" for layer in self.layers)
+        if layers_differ(self.layers):
+            yield from (f"{_short(layer.layer)}: {layer.verdict}" for layer in self.layers)
 
     def _ranges(self) -> str:
         head = ("layer", "grid", "input 50 %", "99 %", "max", "spectrum 50 %", "99 %", "max", "smallest")
@@ -202,7 +207,8 @@ class Audit:
             values = (a.input.median, a.input.high, a.input.largest)
             values += (a.spectrum.median, a.spectrum.high, a.spectrum.largest, a.spectrum.smallest)
             rows.append([_short(a.layer), _size(a.grid), *(f"{value:.2e}" for value in values)])
-        return "magnitudes in full precision; spectrum: kept parts, scaled by 1/n\n" + aligned(head, rows, left=2)
+        title = "magnitudes in full precision; spectrum: kept parts, scaled by 1/n; smallest: of those not zero"
+        return f"{title}\n{aligned(head, rows, left=2)}"
 
     def _margins(self) -> str:
         rows: dict[tuple[str, ...], list[str]] = {}
@@ -211,22 +217,27 @@ class Audit:
             for found in layer.settings:
                 if (worst := found.worst) is None:
                     continue
-                used = [f"{found.at(points):.3g}" for points in (found.points, *layer.grids)]
-                most = "any" if found.most_points > FAR else f"{found.most_points:,.0f}"
+                used = [number(found.at(points)) for points in (found.points, *layer.grids)]
+                most = "any" if found.most_points > FAR else number(found.most_points)
                 shares = [f"{found.flushed:.1%}", f"{found.subnormal:.1%}"]
-                row = (_short(layer.layer), worst.step, *used, most, *shares)
+                row = (_short(layer.layer), worst.step.removesuffix(" transform"), *used, most, *shares)
                 rows.setdefault(row, []).append(found.setting)
         if not rows:
             return ""
         # Layers may have grids of their own; then the columns say only which comes first.
         points = (
-            [f"at {n:,}" for n in sizes[0]]
+            [f"{n:,}" for n in sizes[0]]
             if len(sizes) == 1
             else ["here", *(f"{i}." for i in range(2, len(sizes[0]) + 1))]
         )
-        head = ("layer", "settings", "largest in", *points, "1 at points", "flushed", "subnormal")
+        head = ("layer", "settings", "step", *points, "overflows from", "flushed", "subnormal")
         lines = [[row[0], ", ".join(names), *row[1:]] for row, names in rows.items()]
-        title = "largest number over the format's maximum (overflow above 1), here and predicted at so many grid points"
+        title = textwrap.fill(
+            "largest number of the step nearest to overflow over the format's maximum, on this grid and predicted on "
+            "finer ones, by grid points: above 1 it overflows, which it does from so many points. Shares of the "
+            "spectrum: flushed becomes zero in the format, subnormal keeps fewer digits",
+            WIDTH,
+        )
         return f"{title}\n{aligned(head, lines, left=3)}"
 
     def _errors(self) -> str:
@@ -242,7 +253,7 @@ class Audit:
         for found in self.settings:
             memory = found.memory
             sizes = [f"{memory[key] / 2**20:,.1f}" for key in ("peak", "activations")] if memory else ["-", "-"]
-            errors = [f"{found.error:.2e}", f"{found.change:.2e}"]
+            errors = [f"{found.error:.2e}", "\N{EN DASH}" if found.setting == "full" else f"{found.change:.2e}"]
             rows.append([found.setting, *errors, found.reference, found.evidence, *sizes])
         reasons: dict[str, list[str]] = {}
         for found in self.settings:
@@ -255,10 +266,8 @@ class Audit:
     def _unseen(self) -> str:
         if not self.unseen:
             return ""
-        head = ("module", "operation", "points", "of max", "1 at points")
-        rows = [
-            (_short(u.layer), u.name, f"{u.points:,}", f"{u.ratio:.3g}", f"{u.most_points:,.0f}") for u in self.unseen
-        ]
+        head = ("module", "operation", "points", "of max", "overflows from (points)")
+        rows = [(_short(u.layer), u.name, f"{u.points:,}", number(u.ratio), number(u.most_points)) for u in self.unseen]
         title = "not seen into: transforms of the model's own, of which only the coefficients show; mpno.convert first"
         return f"{title}\n{aligned(head, rows, left=2)}"
 
@@ -274,6 +283,11 @@ def _layer_record(layer: AuditedLayer, found: LayerInSetting) -> dict[str, Any]:
 
 def _size(grid: tuple[int, ...]) -> str:
     return "x".join(map(str, grid))
+
+
+def number(value: float) -> str:
+    """Three digits, and from a thousand on all before the point, up to where only an exponent is legible."""
+    return f"{value:,.0f}" if 999.5 <= value < 1e10 else f"{value:.3g}"
 
 
 def _together(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from torch.utils._pytree import keystr, tree_iter, tree_leaves_with_path, tree_m
 
 from mpno.models.audit_layers import relative_error
 from mpno.models.audit_probe import Probe, SpectralLayer, spectral_layers
-from mpno.models.audit_report import ModelInSetting, worst_evidence
+from mpno.models.audit_report import IN_FP32, NOT_HERE, ModelInSetting, worst_evidence
 from mpno.numerics import DTYPES, evidence_of, set_precision, step_bytes
 from mpno.numerics.widen import Widened
 from mpno.specs import MpnoError, PrecisionSetting
@@ -64,11 +64,11 @@ class Whole:
             if self.own or real == "fp32":
                 return run(self.model, self.batch), ""
             if real not in DTYPES or not torch.amp.is_autocast_available(device):
-                return run(self.model, self.batch), f"real layers ran in fp32: torch.autocast has no {real} here"
+                return run(self.model, self.batch), f"{IN_FP32}: torch.autocast has no {real} here"
             with torch.autocast(device, dtype=DTYPES[real]):
                 return run(self.model, self.batch), ""
         except (MpnoError, RuntimeError) as error:
-            return None, f"does not run here: {first_line(error)}"
+            return None, f"{NOT_HERE}: {first_line(error)}"
 
     def _evidence(self, precisions: dict[str, PrecisionSetting]) -> list[Evidence]:
         return [evidence_of(p, Probe(self.layers[name]).transform, self.device) for name, p in precisions.items()]
