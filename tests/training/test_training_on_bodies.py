@@ -57,7 +57,7 @@ def store(path: Path, speeds: tuple[float, float] | None = (20.0, 40.0)) -> Path
             yield sphere(rng, 100 + 7 * i, None if speeds is None else speeds[i % 2] + rng.uniform() * (speeds[1] - 20))
 
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "spheres")
-    attrs |= {"source": "generate", "seed": 0, "parameter_names": ["radius"]}
+    attrs |= {"name": "ahmed", "source": "generate", "seed": 0, "parameter_names": ["radius"]}
     write_bodies(path, {"train": bodies(6), "test": bodies(3)}, attrs)
     return path
 
