@@ -36,6 +36,17 @@ def test_neighbours_are_those_of_every_distance(radius: float) -> None:
     assert found.queries == 60 and found.sources == 150
 
 
+def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, queries = torch.rand(150, 3), torch.rand(60, 3)
+    monkeypatch.setattr(graph, "QUERIES", 7)
+    for radius in (0.01, 0.2):
+        found = find_neighbours(points, queries, radius)
+        assert lists(found) == brute_force(points, queries, radius)
+        assert found.index.dtype == found.offsets.dtype == torch.int64 and found.queries == 60
+    none = find_neighbours(points, torch.empty(0, 3), 0.2)
+    assert none.index.tolist() == [] and none.offsets.tolist() == [0]
+
+
 def test_the_rim_counts_as_near() -> None:
     found = find_neighbours(torch.tensor([[0.5, 0.5, 0.75]]), torch.tensor([[0.5, 0.5, 0.5]]), 0.25)
     assert found.index.tolist() == [0]
@@ -229,6 +240,8 @@ def test_missing_scipy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"points": torch.tensor([[0.5, 0.5, 1.25]])}, "from 0.5 to 1.25; scale them to the unit cube"),
         ({"points": torch.tensor([[0.5, 0.5, float("nan")]])}, "1 points are not finite"),
         ({"points": torch.empty(0, 3)}, "0 points"),
+        ({"points": torch.rand(20, 2)}, r"points \(20, 2\); it wants \(n, 3\)"),
+        ({"points": torch.rand(1, 20, 3)}, r"points \(1, 20, 3\); it wants \(n, 3\)"),
         ({"latent": torch.full((1, 5, 5, 5), float("inf"))}, "125 latent are not finite"),
         ({"latent": torch.zeros(1, 5, 5, 4)}, r"latent grid \(1, 5, 5, 4\); it wants \(channels, g, g, g\)"),
         ({"latent": torch.zeros(1, 1, 1, 1)}, "g at least 2"),

@@ -84,6 +84,13 @@ def test_a_half_transform_that_overflows_is_named() -> None:
     assert where == "model" and operation.endswith(" in fft_forward")
 
 
+def test_an_input_beyond_fp16_names_the_layer_and_no_helper() -> None:
+    assert first_not_finite(FNO(1, 1, SPEC, precision="mixed"), torch.full((1, 1, 12, 12), 1e30)) == (
+        "lifting.first",
+        "to_copy",
+    )
+
+
 def test_what_was_broken_before_is_said() -> None:
     model = FNO(1, 1, SPEC)
     assert first_not_finite(model, torch.ones(1, 1, 12, 12)) == ("loss", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_overflow_is_predicted_reported_and_avoided(loud: Path, data: Path) -> N
     [
         ({"precision": "halv"}, "in another setting: precision"),
         ({"transform": "sht"}, "transform is sht; model fno has fft and matmul"),
+        ({"transform": "nope"}, "transform is nope; model fno has fft and matmul; choose one$"),
         ({"resolution": 48}, "no test samples at resolution 48"),
     ],
 )
@@ -131,6 +133,17 @@ def test_a_setting_or_grid_that_is_not_there_is_one_line(
     with pytest.raises(MpnoError, match=message) as caught:
         evaluate_run(run, **{"data": data, "resolution": 32, **given})  # pyright: ignore[reportArgumentType]
     assert "\n" not in str(caught.value)
+
+
+def test_another_data_set_is_named_first(run: Path, data: Path, tmp_path: Path) -> None:
+    x, y = fields(1, 8, 32)
+    write_store(tmp_path / "t.h5", {"test/32/x": x, "test/32/y": y}, ATTRS | {"name": "waves"}, {"x": "x", "y": "y"})
+    for grid in (32, 48):
+        with pytest.raises(
+            MpnoError, match=r"t\.h5: holds the data set waves, the run was trained on toy; .*$"
+        ) as caught:
+            evaluate_run(run, data=tmp_path / "t.h5", resolution=grid)
+        assert "\n" not in str(caught.value)
 
 
 def write(path: Path, **arrays: np.ndarray) -> Path:
@@ -234,6 +247,37 @@ def test_an_output_that_overflows_names_sample_layer_and_way_out(loud: Path, tmp
     assert not (tmp_path / "out.h5").exists()
     predict_run(loud, file, tmp_path / "out.h5", precision="mixed FHH+none", progress=False)
     assert (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("precision", ["amp", "mixed", "mixed FHH"])
+def test_what_overflows_in_a_real_layer_is_not_blamed_on_the_transform(
+    run: Path, tmp_path: Path, precision: str
+) -> None:
+    # The largest fp16 is 65504: the lifting cannot take 1e30, whatever the transform.
+    x = (1e30 * fields(4, 2, 16)[0]).astype(np.float32)
+    file = write(tmp_path / "in.h5", a=x)
+    with pytest.raises(MpnoError, match=r"first in lifting\.first, .*; choose precision 'full' or '.*bf16") as caught:
+        predict_run(run, file, tmp_path / "out.h5", precision=precision, progress=False)
+    said = str(caught.value)
+    assert "matmul" not in said and "hold" not in said
+    for advised in said.split("precision ")[1].split(";")[0].split(" or "):
+        predict_run(run, file, tmp_path / "out.h5", precision=advised.strip("'"), progress=False)
+
+    store = {"test/16/x": x, "test/16/y": fields(4, 2, 16)[1]}
+    write_store(tmp_path / "t.h5", store, ATTRS, {"x": "waves", "y": "smoothed"})
+    spec = SPEC.model_copy(update={"data": SPEC.data.model_copy(update={"n_test": 2})})
+    finished = dataclasses.replace(load_run(run, precision=precision), run=spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpno.training.evaluation.load_run", lambda *_, **__: finished)
+        found = evaluate_run(run, data=tmp_path / "t.h5", resolution=16)
+    assert not found["finite"] and said.split("; ")[1] in found["advice"]
+
+
+def test_a_full_run_that_overflows_has_no_way_out(run: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "in.h5", a=np.full((1, 1, 16, 16), 3e38, np.float32))
+    with pytest.raises(MpnoError, match="is not finite, first in") as caught:
+        predict_run(run, file, tmp_path / "out.h5", precision="full", progress=False)
+    assert "choose" not in str(caught.value)
 
 
 def test_a_run_s_weights_are_a_saved_model(run: Path) -> None:

@@ -40,7 +40,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays |= {f"{split}/{grid}/x": x, f"{split}/{grid}/y": y.astype(np.float32)}
     path = tmp_path_factory.mktemp("data") / "toy.h5"
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "toy")
-    write_store(path, arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "smoothed x"})
+    write_store(
+        path, arrays, attrs | {"name": "darcy", "source": "generate", "seed": 0}, {"x": "noise", "y": "smoothed x"}
+    )
     return path
 
 

@@ -53,7 +53,7 @@ def fields_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keep(path: Path, train: Iterable[Body], test: Iterable[Body]) -> Path:
-    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "spheres")
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "ahmed")
     write_bodies(
         path, {"train": train, "test": test}, attrs | {"source": "generate", "seed": 0, "parameter_names": ["radius"]}
     )

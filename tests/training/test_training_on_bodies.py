@@ -57,7 +57,7 @@ def store(path: Path, speeds: tuple[float, float] | None = (20.0, 40.0)) -> Path
             yield sphere(rng, 100 + 7 * i, None if speeds is None else speeds[i % 2] + rng.uniform() * (speeds[1] - 20))
 
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "spheres")
-    attrs |= {"source": "generate", "seed": 0, "parameter_names": ["radius"]}
+    attrs |= {"name": "ahmed", "source": "generate", "seed": 0, "parameter_names": ["radius"]}
     write_bodies(path, {"train": bodies(6), "test": bodies(3)}, attrs)
     return path
 
@@ -182,6 +182,28 @@ def test_geometries_are_kept_while_there_is_room(data: Path) -> None:
     assert part.x[5:] is held and part.x[1:2] is not beyond and part.x[:1] is not beyond
 
 
+def test_training_and_tests_share_the_room(data: Path) -> None:
+    whole = load_samples(spec(), data, CPU)
+    room = sum(whole.x[i : i + 1].nbytes + whole.y[i : i + 1].nbytes for i in range(6))
+    samples = load_samples(spec(), data, CPU, in_memory=room)
+    x, (test, _) = samples.x, samples.tests[8]
+    kept = [x[i : i + 1] for i in range(6)]
+    beyond = [test[i : i + 1] for i in range(3)]
+    assert all(x[i : i + 1] is one for i, one in enumerate(kept))
+    assert all(test[i : i + 1] is not one for i, one in enumerate(beyond))
+
+
+def test_the_baseline_builds_no_graph(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = baseline(load_samples(spec(data__points=40), data, CPU))
+    samples = load_samples(spec(data__points=40), data, CPU, in_memory=0)
+    targets = [samples.y[:1], samples.x[:1] and samples.y[:1]]
+    assert torch.equal(*targets)
+    monkeypatch.setattr("mpno.training.bodies.Geometry", None)
+    assert baseline(samples) == wanted
+    with pytest.raises(AttributeError):
+        samples.x[1:2]
+
+
 def test_bodies_are_taken_one_at_a_time(data: Path) -> None:
     samples = load_samples(spec(), data, CPU)
     with pytest.raises(MpnoError, match="2 asked for at once; take one"):
@@ -194,8 +216,14 @@ def test_what_the_file_does_not_hold_is_said_in_one_line(data: Path) -> None:
     for changes, said in (
         ({"data__n_train": 7}, "has 6 train bodies, 7 are asked for"),
         ({"data__n_test": 4}, "has 3 test bodies, 4 are asked for"),
-        ({"data__resolution": 16, "data__test_resolutions": [16]}, "latent grid of 8 points along each axis, not 16"),
-        ({"data__test_resolutions": [8, 16]}, "8 points along each axis, a test asks for 16"),
+        (
+            {"data__resolution": 16, "data__test_resolutions": [16]},
+            "latent grid of 8 points along each axis, not 16; .* set data.resolution to 8",
+        ),
+        (
+            {"data__test_resolutions": [8, 16]},
+            r"8 points along each axis, a test asks for 16; set data.test_resolutions to \[8\], .* --resolution 8$",
+        ),
         ({"model__radius": 0.01}, "train body 0: .*within radius 0.01; take at least 0.12"),
     ):
         with pytest.raises(MpnoError, match=said) as error:

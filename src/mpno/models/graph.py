@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from mpno.specs.names import Embedding
 Reduction = Literal["mean", "sum"]
 CHUNK = 2**17
 """Edges whose values a kernel integral holds at a time: a hundred megabytes or so of hidden channels."""
+QUERIES = 2**12
+"""Queries whose neighbours are looked up at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +109,14 @@ def find_neighbours(points: Float[Tensor, "n 3"], queries: Float[Tensor, "q 3"],
     except ModuleNotFoundError as error:
         raise MpnoError("find_neighbours: scipy is missing; pip install 'mpno[data]'") from error
     tree = KDTree(points.cpu().double().numpy())
-    found = tree.query_ball_point(queries.cpu().double().numpy(), radius, return_sorted=True)
-    counts = torch.tensor([len(one) for one in found])
-    index = torch.tensor([source for one in found for source in one], dtype=torch.int64)
-    return Neighbours(index, nn.functional.pad(counts.cumsum(0), (1, 0)), len(points))
+    counts, index = [], []
+    # The tree answers in lists, which need several times their numbers' memory: a block of queries at a time.
+    for block in queries.cpu().double().split(QUERIES):
+        found = tree.query_ball_point(block.numpy(), radius, return_sorted=True)
+        counts.append(np.fromiter(map(len, found), np.int64, len(found)))
+        index.append(np.fromiter(chain.from_iterable(found), np.int64, counts[-1].sum()))
+    offsets = np.concatenate([[0], *counts]).cumsum()
+    return Neighbours(torch.from_numpy(np.concatenate(index)), torch.from_numpy(offsets), len(points))
 
 
 def grid_points(n: int, device: torch.device | str = "cpu") -> Float[Tensor, "points 3"]:
@@ -139,7 +146,7 @@ class Geometry:
     @classmethod
     def of(
         cls,
-        points: Float[Tensor, "n 3"],
+        points: Float[Tensor, "n ..."],
         latent: Float[Tensor, "c ..."],
         features: Float[Tensor, "m f"] | None = None,
         *,
@@ -159,6 +166,8 @@ class Geometry:
             raise MpnoError(
                 f"Geometry got a latent grid {tuple(latent.shape)}; it wants (channels, g, g, g), g at least 2"
             )
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise MpnoError(f"Geometry got points {tuple(points.shape)}; it wants (n, 3), x, y and z of each")
         if len(points) == 0 or (features is not None and len(features) != len(points)):
             raise MpnoError(
                 f"Geometry got {len(points)} points and {0 if features is None else len(features)} features; "

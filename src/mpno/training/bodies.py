@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -50,30 +51,46 @@ class OneByOne(Generic[T]):
         return (self._read(number) for number in range(len(self)))
 
 
+@dataclass
+class Room:
+    """The bytes that are left for pairs to be kept, of all splits together."""
+
+    left: int
+
+
 class Split:
     """The bodies of a split as pairs of geometry and pressure, made when first asked for and kept while there is room.
 
     Args:
         make: the pair of a body.
-        bound: bytes of pairs kept; beyond it a body's graphs are computed each time it is asked for.
+        pressure: its pressure alone, for which no graph is built.
+        room: what pairs kept take from; once none is left, a body's graphs are computed each time it is asked for.
     """
 
-    def __init__(self, make: Callable[[int], Pair], bound: int) -> None:
-        self._make, self._room = make, bound
+    def __init__(self, make: Callable[[int], Pair], pressure: Callable[[int], Tensor], room: Room) -> None:
+        self._make, self._pressure, self._room = make, pressure, room
         self._kept: dict[int, Pair] = {}
         self._last: tuple[int, Pair] | None = None
 
-    def __call__(self, number: int) -> Pair:
-        if number in self._kept:
-            return self._kept[number]
-        if self._last is None or self._last[0] != number:
+    def geometry(self, number: int) -> Geometry:
+        pair = self._held(number)
+        if pair is None:
             pair = self._make(number)
             self._last = number, pair
             size = pair[0].nbytes + pair[1].nbytes
-            if size <= self._room:
+            if size <= self._room.left:
                 self._kept[number] = pair
-                self._room -= size
-        return self._last[1]
+                self._room.left -= size
+        return pair[0]
+
+    def pressure(self, number: int) -> Tensor:
+        pair = self._held(number)
+        return self._pressure(number) if pair is None else pair[1]
+
+    def _held(self, number: int) -> Pair | None:
+        if self._last is not None and self._last[0] == number:
+            return self._last[1]
+        return self._kept.get(number)
 
 
 def load_bodies(
@@ -88,7 +105,7 @@ def load_bodies(
 
     Args:
         spec, path, device: the run, its data file, where tensors go.
-        bound: bytes of geometries kept in memory with their graphs.
+        bound: bytes of geometries kept in memory with their graphs, of training and tests together.
         scaling: that of a run that is finished; by default that of the file's training bodies.
 
     Raises:
@@ -97,15 +114,16 @@ def load_bodies(
     """
     data, plain = spec.data, Normaliser.identity(1)
     scaling = scaling or BodyScaling.fitted(path, normalise_output=spec.training.normalise_output)
-    maker = Maker(spec, scaling, device)
+    maker, room = Maker(spec, scaling, device), Room(bound)
 
     def placed(split: str, count: int, target: Normaliser) -> tuple[Batches[Geometry], Batches[Tensor]]:
         bodies = maker.bodies(path, split, count)
-        pairs = Split(lambda number: maker.pair(bodies, number, target), bound)
-        return (
-            OneByOne(lambda number: pairs(number)[0], count, device),
-            OneByOne(lambda number: pairs(number)[1], count, device),
+        pairs = Split(
+            lambda number: maker.pair(bodies, number, target),
+            lambda number: maker.pressure(bodies, number, target),
+            room,
         )
+        return OneByOne(pairs.geometry, count, device), OneByOne(pairs.pressure, count, device)
 
     x, y = placed("train", data.n_train, scaling.pressure)
     tests = {}
@@ -113,7 +131,7 @@ def load_bodies(
         if resolution != data.resolution:
             raise MpnoError(
                 f"{path}: its latent grid has {data.resolution} points along each axis, a test asks for {resolution}; "
-                f"give data.test_resolutions [{data.resolution}]"
+                f"set data.test_resolutions to [{data.resolution}], to evaluate a run --resolution {data.resolution}"
             )
         tests[resolution] = placed("test", data.n_tests(resolution), plain)
     return Samples(x, y, tests, scaling.pressure, None, maker.channels, bodies=scaling)
@@ -151,7 +169,7 @@ class Maker:
         if found != wanted:
             raise MpnoError(
                 f"{path}: has a latent grid of {found} points along each axis, not {wanted}; "
-                f"make it with resolution {wanted}"
+                f"make it with resolution {wanted}, or set data.resolution to {found} and train"
             )
         if not self._scaling.same_box(first.box):
             raise MpnoError(
@@ -164,8 +182,12 @@ class Maker:
         """A body's geometry at the points that the run takes of it, and the pressure there, (1, 1, n)."""
         body = bodies[number]
         taken = self._points(body, bodies.split, number)
-        pressure = _tensor(target.encode(body.pressure[taken][None, None]))
-        return self.geometry(body, place(bodies, number), taken), pressure.to(self._device)
+        return self.geometry(body, place(bodies, number), taken), self._target(body, taken, target)
+
+    def pressure(self, bodies: Bodies, number: int, target: Normaliser) -> Tensor:
+        """The same pressure alone."""
+        body = bodies[number]
+        return self._target(body, self._points(body, bodies.split, number), target)
 
     def geometry(self, body: Body, where: str, taken: np.ndarray | None = None) -> Geometry:
         """A body's geometry at the vertices numbered in `taken`, by default at all of them.
@@ -185,6 +207,9 @@ class Maker:
         except MpnoError as error:
             raise MpnoError(f"{where}: {error}") from None
         return geometry.to(self._device)
+
+    def _target(self, body: Body, taken: np.ndarray, target: Normaliser) -> Tensor:
+        return _tensor(target.encode(body.pressure[taken][None, None])).to(self._device)
 
     def _points(self, body: Body, split: str, number: int) -> np.ndarray:
         count, wanted = len(body.vertices), self._spec.points

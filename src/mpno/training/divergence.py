@@ -99,17 +99,14 @@ _WHOLE = ("forward", "convolve", "convolve_sphere")
 def _caller() -> str:
     """The function of mpno outermost below the running module and the whole of its layer, as `` in fft_forward``.
 
-    Numerics' helpers are named only where no other room's function called them.
+    Numerics' helpers, which round and hold, are not named: they say nothing about the layer.
     """
-    caller = helper = ""
+    caller = ""
     frame = sys._getframe(1)
     while frame is not None and not isinstance(frame.f_locals.get("self"), nn.Module):
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
-        inside = module.startswith("mpno.") and module not in (__name__, watching.__module__)
+        inside = module.startswith("mpno.") and module != __name__ and not module.startswith("mpno.numerics.")
         if inside and name.isidentifier() and name not in _WHOLE:
-            if module.startswith("mpno.numerics."):
-                helper = f" in {name}"
-            else:
-                caller = f" in {name.lstrip('_')}"
+            caller = f" in {name.lstrip('_')}"
         frame = frame.f_back
-    return caller or helper
+    return caller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.training.losses import relative_h1, relative_l2
-from mpno.training.samples import Samples
+from mpno.training.samples import Batches, Samples
 
 BATCH = 64
 """Test samples at a time; of bodies it is one."""
+Pairs = Iterator[tuple[Tensor, Tensor]]
+"""Predictions and targets, batch by batch."""
 Metrics = dict[str, dict[str, float]]
 """By resolution and name of the error, as ``{"16": {"l2": ..., "h1": ...}}``."""
 
@@ -26,7 +28,12 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = BATCH) -> Met
     """
     model.eval()
     with torch.no_grad():
-        return _errors(samples, lambda x, _: torch.as_tensor(samples.output.decode(model(x))), batch_size)
+
+        def predictions(x: Batches[Any], y: Batches[Tensor]) -> Pairs:
+            for part, target in zip(x.split(batch_size), y.split(batch_size), strict=True):
+                yield torch.as_tensor(samples.output.decode(model(part))), target
+
+        return _errors(samples, predictions)
 
 
 def baseline(samples: Samples) -> Metrics:
@@ -34,17 +41,17 @@ def baseline(samples: Samples) -> Metrics:
 
     The mean is taken at every grid point; on another grid than the training's it is interpolated linearly, with grid
     points taken for the centres of equal cells. Bodies have no points in common: theirs is one number per channel.
+    No inputs are taken, so that no graphs of bodies are built.
     """
     mean = torch.as_tensor(samples.output.decode(_mean(samples)))
-    return _errors(samples, lambda _, y: _onto(mean, y), BATCH)
+    return _errors(samples, lambda _, y: ((_onto(mean, target), target) for target in y.split(BATCH)))
 
 
-def _errors(samples: Samples, predict: Callable[[Any, Tensor], Tensor], batch_size: int) -> Metrics:
+def _errors(samples: Samples, predictions: Callable[[Batches[Any], Batches[Tensor]], Pairs]) -> Metrics:
     metrics: Metrics = {}
     for grid, (x, y) in samples.tests.items():
         found: dict[str, list[Tensor]] = {}
-        for part, target in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            prediction = predict(part, target)
+        for prediction, target in predictions(x, y):
             found.setdefault("l2", []).append(relative_l2(prediction, target))
             if samples.periodic is not None:
                 found.setdefault("h1", []).append(relative_h1(prediction, target, periodic=samples.periodic))

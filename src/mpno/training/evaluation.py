@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from mpno.datasets import read_attrs
 from mpno.numerics import RangeMonitor, refuse_tf32
-from mpno.specs import PrecisionSetting, RunSpec
-from mpno.specs.names import RunTransform
+from mpno.specs import MpnoError, PrecisionSetting, RunSpec
 from mpno.training.bodies import load_bodies
 from mpno.training.data import load_tests
 from mpno.training.errors import evaluate
@@ -25,7 +25,7 @@ def evaluate_run(
     data: Path,
     resolution: int | str,
     precision: PrecisionSetting | str | None = None,
-    transform: RunTransform | None = None,
+    transform: str | None = None,
 ) -> dict[str, Any]:
     """Test errors of a finished run at `resolution`, which may be finer than the training grid (zero-shot).
 
@@ -42,7 +42,7 @@ def evaluate_run(
         times finer (:func:`mpno.training.headroom.predicted_range`); ``advice``, a line where that overflows, or None.
 
     Raises:
-        MpnoError: as :func:`load_run`, and where the file has no such tests.
+        MpnoError: as :func:`load_run`, and where the file holds another data set or no such tests.
     """
     finished = load_run(run, precision=precision, transform=transform)
     torch.set_num_threads(finished.run.threads)
@@ -67,6 +67,11 @@ def evaluate_run(
 
 def _tests(finished: FinishedRun, data: Path, resolution: int | str) -> Samples:
     run, tests = finished.run, {"test_resolutions": (resolution,)}
+    name = read_attrs(data)["name"]
+    if name != run.data.name:
+        raise MpnoError(
+            f"{data}: holds the data set {name}, the run was trained on {run.data.name}; give a file of that"
+        )
     wanted: RunSpec = run.model_copy(update={"data": run.data.model_copy(update=tests)})
     if finished.input is None or finished.output is None:
         return load_bodies(wanted, data, finished.device, memory(finished.device) // SHARE, finished.bodies)

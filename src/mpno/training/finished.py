@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from mpno.models import load
 from mpno.models.saving import read_header
 from mpno.numerics import evidence_of
 from mpno.specs import MpnoError, PrecisionSetting, RunSpec, build_spec
-from mpno.specs.names import Evidence, RunTransform
+from mpno.specs.names import Evidence, SphericalTransform, Transform
 from mpno.training.divergence import first_not_finite
-from mpno.training.headroom import safe_choice
+from mpno.training.headroom import way_out
 from mpno.training.scaling import BodyScaling
 
 
@@ -80,10 +80,10 @@ class FinishedRun:
         """The one line on `what` was predicted from `x`, as the model takes it, and is not finite: where, and what to
         choose."""
         where, operation = first_not_finite(self.model, x)
-        safe = safe_choice(self.setting)
+        choice = way_out(self.model, self.setting, where, operation)
         return MpnoError(
             f"{what} is not finite, first in {where}{', ' + operation if operation else ''}; "
-            f"{'choose ' + safe + '; ' if safe else ''}nothing was written"
+            f"{f'choose {choice}; ' if choice else ''}nothing was written"
         )
 
 
@@ -92,7 +92,7 @@ def load_run(
     *,
     device: torch.device | str | None = None,
     precision: PrecisionSetting | str | None = None,
-    transform: RunTransform | None = None,
+    transform: str | None = None,
 ) -> FinishedRun:
     """A finished run from its folder; no data file is read.
 
@@ -108,6 +108,11 @@ def load_run(
     if "run" not in header.more:
         raise MpnoError(f"{run}: holds a model without its run; give the folder of a run, or use mpno.load")
     trained = build_spec(header.more["run"], where=str(run))
+    transforms = get_args(SphericalTransform if header.model.name == "sfno" else Transform)
+    if transform is not None and transform not in transforms:
+        raise MpnoError(
+            f"{run}: transform is {transform}; model {header.model.name} has {' and '.join(transforms)}; choose one"
+        )
     asked: dict[str, Any] = {"precision": precision, "transform": transform}
     changes = {key: value for key, value in asked.items() if value is not None}
     spec = build_spec({**trained.model_dump(), **changes}, where=f"{run}, in another setting") if changes else trained

@@ -41,26 +41,45 @@ def advice(
     model: nn.Module, setting: PrecisionSetting, samples: Samples, *, finite: bool, range: dict[str, Any] | None
 ) -> str | None:
     """One line for a result that is not finite, or that will not be on a finer grid; None where all is well."""
-    safe = safe_choice(setting)
     if not finite:
         where, operation = _origin(model, samples)
-        of_transform = safe is not None and range is not None and "fft" in operation
-        way_out = f"; choose {safe}" if of_transform else ""
-        return f"not finite, first in {where}{', ' + operation if operation else ''}{way_out}"
+        choice = way_out(model, setting, where, operation)
+        found = f"not finite, first in {where}{', ' + operation if operation else ''}"
+        return f"{found}; choose {choice}" if choice else found
     over = [factor for factor in (1, *FINER) if range is not None and range[f"{factor}x"] >= 1]
     if range is None or not over:
         return None
     finer = "here" if over[0] == 1 else f"on a grid {over[0]} times finer"
     return (
         f"{finer} the half transform of {range['layer']} needs {range[f'{over[0]}x']:.3g} of the range of "
-        f"{range['format']}, so it must overflow; choose {safe}"
+        f"{range['format']}, so it must overflow; choose {_safe_transform(setting)}"
     )
 
 
-def safe_choice(setting: PrecisionSetting) -> str | None:
-    """What cannot overflow where `setting` does: the forward transform in full, or matrix products."""
-    if setting.triple[0] == "F":
+def way_out(model: nn.Module, setting: PrecisionSetting, where: str, operation: str) -> str | None:
+    """What to choose where `operation` of the layer `where` overflowed in `setting`; None where no choice helps.
+
+    A forward transform by ``fft`` or ``sht`` sums up in half what may fit in half before and after; any other operation
+    overflows because its values are beyond the format, be it in the spectral block or in a real layer.
+
+    Args:
+        where, operation: as :func:`mpno.training.divergence.first_not_finite` found them.
+    """
+    if not operation or (setting.format == "fp32" and not setting.layers):
         return None
+    layer = model.get_submodule("" if where == "model" else where)
+    if isinstance(layer, SpectralConv | SphericalConv) and layer.transform != "matmul":
+        forward = operation.endswith((" in fft_forward", " in sht_forward"))
+        if forward and setting.triple[0] == "H":
+            return _safe_transform(setting)
+    if setting.layers or get_format(setting.format).max >= get_format("bf16").max:
+        return "precision 'full'"
+    wide = PrecisionSetting.model_validate({**dict(setting), "format": "bf16"})
+    return f"precision 'full' or {wide.label!r}"
+
+
+def _safe_transform(setting: PrecisionSetting) -> str:
+    """What cannot overflow where a half transform does: the forward transform in full, or matrix products."""
     full = PrecisionSetting.model_validate({**dict(setting), "triple": f"F{setting.triple[1:]}"})
     return f"precision {full.label!r}, or transform matmul"
 

@@ -20,7 +20,6 @@ from mpno.datasets.layout import AXES
 from mpno.numerics import refuse_tf32
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.files import replacing
-from mpno.specs.names import RunTransform
 from mpno.specs.sets import BODIES
 from mpno.training.finished import FinishedRun, load_run
 from mpno.training.prediction_bodies import GivenBodies, given_bodies, holds_bodies, write_pressures
@@ -38,7 +37,7 @@ def predict_run(
     key: str | None = None,
     layout: str | None = None,
     precision: PrecisionSetting | str | None = None,
-    transform: RunTransform | None = None,
+    transform: str | None = None,
     progress: bool | None = None,
 ) -> FinishedRun:
     """Apply a finished run to the fields or bodies in a file and write its outputs, in the data's own units, as HDF5.
