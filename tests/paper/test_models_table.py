@@ -71,3 +71,10 @@ def test_errors_on_another_metric_only(data: ItemData) -> None:
     errors.loc[errors["metric"] == "h1", ["value", "first", "baseline"]] = math.nan
     bodies = ItemData(data.context, errors, data.history, data.arms, data.reference)
     assert not any(math.isnan(mean) for mean in models_table(bodies)["l2@16_mean"])
+
+
+def test_generated_bodies_are_called_stand_in_data(data: ItemData) -> None:
+    bodies = {**data.context["data"], "name": "car", "source": "generate"}
+    made = ItemData({**data.context, "data": bodies}, data.errors, data.history, data.arms, data.reference)
+    assert "stand-in data (car-like bodies" in table_notes(made)[0]
+    assert "stand-in" not in table_notes(data)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mpno.paper.records import NONE, ItemData
@@ -43,14 +44,44 @@ def against_of(data: ItemData, name: str | None) -> str | None:
     return f"{found[0]['label']} ({found[0]['transform']})" if found else None
 
 
-def verdict_of(data: ItemData, arm: dict[str, Any], change: Change, compare: dict[str, Any]) -> str:
-    """What may be said of an arm in a few words; empty where it is compared with none."""
+def compared(data: ItemData, arm: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of an arm's paired change, and what may be said of it in a few words; empty without another arm."""
+    change = change_of(data, arm["name"], arm["against"])
+    numbers = {"change": change.mean, "change_low": change.low, "change_high": change.high}
+    return {**numbers, "verdict": _verdict(data, arm, change)}
+
+
+def costs(timed: Any) -> dict[str, float]:
+    """Seconds per epoch and predicted bytes, from an arm's row of what was measured."""
+    return {"seconds_per_epoch": timed["seconds"], "predicted_bytes": timed["predicted_peak"]}
+
+
+def _verdict(data: ItemData, arm: dict[str, Any], change: Change) -> str:
+    margin = data.context["compare"]["margin"]
     diverged = data.diverged(arm["name"])
     if arm["against"] not in data.arm_names:
         return f"diverged in {diverged}" if diverged else ""
     if arm["role"] == "control" and not diverged and len(change.each) > 1:
         return "control: told apart" if change.told_apart else "control: not told apart"
-    return verdict(change, margin=compare["margin"], power=power(data, arm), diverged=diverged)
+    return verdict(change, margin=margin, power=power(data, arm), diverged=diverged)
+
+
+def compared_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of :func:`compared`."""
+    change = percent_cell(row["change"], row["change_low"], row["change_high"])
+    return {"change": change, "verdict": row["verdict"] or NONE}
+
+
+def cost_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of :func:`costs`."""
+    memory = number_cell(row["predicted_bytes"] / 2**20, 1)
+    return {"s/epoch": number_cell(row["seconds_per_epoch"], 2), "predicted MiB": memory}
+
+
+def seeds_cell(row: Mapping[str, Any]) -> str:
+    """How many seeds there are, or of how many some finished."""
+    seeds, diverged = row["seeds"], row["diverged"]
+    return f"{seeds - diverged} of {seeds}" if diverged else str(seeds)
 
 
 def error_cell(mean: float, std: float) -> str:

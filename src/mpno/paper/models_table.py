@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpno.paper.comparison import change_of, error_cell, number_cell, percent_cell, verdict_of
-from mpno.paper.records import NONE, ItemData
+from mpno.paper.comparison import compared, compared_cells, cost_cells, costs, error_cell, seeds_cell
+from mpno.paper.records import ItemData
 
 
 def models_table(data: ItemData) -> pd.DataFrame:
@@ -36,10 +36,7 @@ def models_table(data: ItemData) -> pd.DataFrame:
         row |= {kind: np.mean(list(values.values())) if values else math.nan for kind, values in beside.items()}
         limit = {seed: compare["learned"] * min(values[seed] for values in beside.values()) for seed in last}
         row["learned"] = sum(last[seed] <= limit[seed] for seed in last)
-        change = change_of(data, name, arm["against"])
-        row |= {"change": change.mean, "change_low": change.low, "change_high": change.high}
-        row["verdict"] = verdict_of(data, arm, change, compare)
-        row |= {"seconds_per_epoch": timed["seconds"], "predicted_bytes": timed["predicted_peak"]}
+        row |= compared(data, arm) | costs(timed)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -50,7 +47,7 @@ def format_models(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in frame.to_dict("records"):
         shown = {key: str(row[key]) for key in ("model", "setting", "transform", "evidence")}
-        shown["seeds"] = f"{row['seeds'] - row['diverged']} of {row['seeds']}" if row["diverged"] else str(row["seeds"])
+        shown["seeds"] = seeds_cell(row)
         shown["epochs"] = str(row["epochs"])
         shown["parameters"] = f"{row['parameters']:,}"
         for name in errors:
@@ -59,9 +56,5 @@ def format_models(frame: pd.DataFrame) -> pd.DataFrame:
         shown["1 epoch"] = error_cell(row["first"], math.nan)
         all_learned = row["learned"] == row["seeds"]
         shown["learned"] = "yes" if all_learned else f"{row['learned']} of {row['seeds']}"
-        shown["change"] = percent_cell(row["change"], row["change_low"], row["change_high"])
-        shown["verdict"] = row["verdict"] or NONE
-        shown["s/epoch"] = number_cell(row["seconds_per_epoch"], 2)
-        shown["predicted MiB"] = number_cell(row["predicted_bytes"] / 2**20, 1)
-        rows.append(shown)
+        rows.append(shown | compared_cells(row) | cost_cells(row))
     return pd.DataFrame(rows)

@@ -20,6 +20,11 @@ SOURCES = {
     "generate": "solved here (generated)",
     "import": "the user's own (imported)",
 }
+STAND_INS = {
+    ("car", "generate"): "stand-in data (car-like bodies in potential flow, solved here)",
+    ("ahmed", "generate"): "stand-in data (Ahmed bodies in potential flow, solved here)",
+}
+"""What is no sample of the paper's data, but of something like them."""
 TABLES = ("errors", "history", "arms", "reference")
 NONE = "\N{EN DASH}"  # stands where there is no number
 BYTES = ("parameters", "gradients", "optimiser", "activations", "peak")
@@ -56,7 +61,7 @@ class ItemData:
     def title(self) -> str:
         """The data set as a caption names it, and where it came from."""
         data = self.context["data"]
-        return f"{title_of(data['name'])}, {SOURCES[data['source']]}"
+        return STAND_INS.get((data["name"], data["source"]), f"{title_of(data['name'])}, {SOURCES[data['source']]}")
 
     def grid(self, resolution: int | str) -> str:
         """The points of a grid as a reader sees them, as in 16x16."""

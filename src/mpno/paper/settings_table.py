@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpno.paper.comparison import against_of, change_of, error_cell, number_cell, percent_cell, verdict_of
+from mpno.paper.comparison import against_of, compared, compared_cells, cost_cells, costs, error_cell, seeds_cell
 from mpno.paper.records import NONE, ItemData
 from mpno.specs.sets import errors_of
 
@@ -20,7 +20,6 @@ def settings_table(data: ItemData) -> pd.DataFrame:
 
     Errors are relative; seconds are the median of exclusive timings, for native settings only; bytes are predicted.
     """
-    compare = data.context["compare"]
     rows = []
     for arm in data.context["arms"]:
         timed = data.arms.set_index("arm").loc[arm["name"]]
@@ -38,11 +37,7 @@ def settings_table(data: ItemData) -> pd.DataFrame:
                 values = np.array(list(data.values(arm["name"], metric, resolution).values()))
                 row[f"{metric}@{resolution}_mean"] = values.mean() if len(values) else math.nan
                 row[f"{metric}@{resolution}_std"] = values.std(ddof=1) if len(values) > 1 else math.nan
-        change = change_of(data, arm["name"], arm["against"])
-        row |= {"against": against_of(data, arm["against"]), "change": change.mean}
-        row |= {"change_low": change.low, "change_high": change.high}
-        row["verdict"] = verdict_of(data, arm, change, compare)
-        row |= {"seconds_per_epoch": timed["seconds"], "predicted_bytes": timed["predicted_peak"]}
+        row |= {"against": against_of(data, arm["against"])} | compared(data, arm) | costs(timed)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -53,14 +48,10 @@ def format_settings(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in frame.to_dict("records"):
         shown = {key: str(row[key]) for key in ("setting", "transform", "recipe", "evidence")}
-        shown["seeds"] = f"{row['seeds'] - row['diverged']} of {row['seeds']}" if row["diverged"] else str(row["seeds"])
+        shown["seeds"] = seeds_cell(row)
         for name in errors:
             metric, resolution = name.split("@")
             shown[f"{NAMES[metric]}@{resolution}"] = error_cell(row[f"{name}_mean"], row[f"{name}_std"])
         shown["vs"] = row["against"] if isinstance(row["against"], str) else NONE
-        shown["change"] = percent_cell(row["change"], row["change_low"], row["change_high"])
-        shown["verdict"] = row["verdict"] or NONE
-        shown["s/epoch"] = number_cell(row["seconds_per_epoch"], 2)
-        shown["predicted MiB"] = number_cell(row["predicted_bytes"] / 2**20, 1)
-        rows.append(shown)
+        rows.append(shown | compared_cells(row) | cost_cells(row))
     return pd.DataFrame(rows)
