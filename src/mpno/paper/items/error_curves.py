@@ -123,8 +123,7 @@ def _panel(axes: Any, data: ItemData, metric: str, x: str) -> list[dict[str, Any
         axes.text(0.5, 0.5, "H1 needs\na grid", transform=axes.transAxes, ha="center", va="center", color="0.5")
         return []
     seconds = data.arms.set_index("arm")["seconds"].to_dict()
-    home = data.resolutions[0]
-    rows = data.history.query("metric == @metric and resolution == @home")
+    rows = data.history[(data.history["metric"] == metric) & (data.history["resolution"] == data.resolutions[0])]
     points: list[dict[str, Any]] = []
     for arm in data.context["arms"]:
         factor = 1.0 if x == "epoch" else seconds[arm["name"]]
@@ -133,6 +132,7 @@ def _panel(axes: Any, data: ItemData, metric: str, x: str) -> list[dict[str, Any
             continue
         points += _curve(axes, data, arm, each, factor)
     axes.set(yscale="log", xlabel="epoch" if x == "epoch" else "s of training")
+    axes.xaxis.labelpad = 1
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

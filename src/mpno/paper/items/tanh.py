@@ -92,7 +92,7 @@ def figure(item: Item) -> Drawing:
     caption = (
         "What tanh before the transforms changes in full precision: every seed (small), their mean and its t interval, "
         f"and the margin fixed beforehand (grey). {', '.join(kinds).capitalize()}, scale {item.context['scale']} on "
-        f"{item.context['device']}. Right: the change of the control with 2 mantissa bits, which is simulated."
+        f"{item.context['device']}. Beside: what the control, which has 2 mantissa bits, changes."
     )
     alt = "Intervals of the relative change of test errors that tanh makes, per data set, beside the margin."
     return Drawing(drawn, pd.DataFrame(points), caption, alt)
@@ -104,7 +104,7 @@ def _row(axes: Any, data: ItemData, metric: str, place: int) -> list[dict[str, A
         axes.text(0.02, place, "H1 needs a grid", transform=axes.get_yaxis_transform(), va="center", color="0.5")
         return []
     margin = 100 * data.context["compare"]["margin"]
-    axes.fill_betweenx((place - 0.4, place + 0.4), -margin, margin, color="0.9", linewidth=0)
+    axes.fill_betweenx((place - 0.4, place + 0.4), -margin, margin, color="0.92", linewidth=0)
     points = []
     for arm in data.context["arms"]:
         if arm["against"] is None:
@@ -117,8 +117,8 @@ def _row(axes: Any, data: ItemData, metric: str, place: int) -> list[dict[str, A
         points += [about | {"seed": seed, "percent": value} for seed, value in zip(seeds, each, strict=True)]
         points.append(about | {"seed": "mean", "percent": mean, "low": low, "high": high})
         if arm["role"] == "control":
-            text = f"control {mean:+.0f} %"
-            axes.text(0.99, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=5.5)
+            text = f"control\n{mean:+.0f} %"
+            axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=5.5)
             continue
         shade = colour(arm["label"])
         axes.plot(each, [place + 0.15] * len(each), ".", color=shade, markersize=3, alpha=0.6, markeredgewidth=0)
