@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from curves_toy import FULL, SPREAD, error, toy
 from scipy import stats
 from tests.repo.paths import ROOT
 
+from mpno.paper.drawing import Drawing
 from mpno.paper.items import error_curves
+from mpno.paper.readings import read_arm, read_cells
 from mpno.paper.records import Item
 from mpno.paper.style import COLOURS
 
@@ -16,6 +20,11 @@ from mpno.paper.style import COLOURS
 @pytest.fixture(scope="module")
 def item() -> Item:
     return toy(ROOT / "workflow" / "reference" / "error-curves.csv")
+
+
+@pytest.fixture(scope="module")
+def drawn(item: Item) -> Drawing:
+    return error_curves.figure(item)
 
 
 def row_of(item: Item, part: str, arm: str) -> dict:
@@ -44,6 +53,8 @@ def test_both_readings_agree_with_a_one_sample_t_interval(item: Item) -> None:
         got = [row[f"l2_{kind}{tail}"] for tail in ("", "_low", "_high")]
         assert got == pytest.approx([np.mean(each), low, high])
     assert row["h1_points"] == pytest.approx(1.5 * np.mean(points))
+    last = [error("mixed", seed) for seed in range(3)]
+    assert (row["l2_mean"], row["l2_std"]) == pytest.approx((np.mean(last), np.std(last, ddof=1)))
 
 
 def test_verdicts_and_the_paper_beside_equal_time(item: Item) -> None:
@@ -65,8 +76,18 @@ def test_no_cell_is_nan_and_the_diverged_seed_is_named(item: Item) -> None:
     assert made.shown.iloc[5]["last rate"] == "1/32"
 
 
-def test_a_panel_shows_every_seed_and_the_mean(item: Item) -> None:
-    drawn = error_curves.figure(item)
+def test_an_arm_without_a_finished_seed_says_when_it_ended(item: Item) -> None:
+    data = item.parts["car"]
+    gone = {"value": np.nan, "status": "diverged", "diverged_epoch": 4.0}
+    errors = data.errors.assign(
+        **{key: data.errors[key].where(data.errors["arm"] != "mixed", gone[key]) for key in gone}
+    )
+    ended = dataclasses.replace(data, errors=errors)
+    cells = read_cells(read_arm(ended, ended.context["arms"][2]))
+    assert (cells["L2"], cells["L2 change"], cells["seeds"]) == ("diverged at epoch 4", "\N{EN DASH}", "0 of 3")
+
+
+def test_a_panel_shows_every_seed_and_the_mean(drawn: Drawing) -> None:
     panels = np.array(drawn.figure.axes).reshape(3, 2)
     colour = COLOURS["mixed"]
     lines = [line for line in panels[0, 0].lines if line.get_color() == colour and len(line.get_xdata()) > 1]
@@ -78,26 +99,25 @@ def test_a_panel_shows_every_seed_and_the_mean(item: Item) -> None:
     assert not panels[1, 1].axison  # bodies have no H1
 
 
-def test_only_native_settings_have_a_time(item: Item) -> None:
-    panels = np.array(error_curves.figure(item).figure.axes).reshape(3, 2)
+def test_only_native_settings_have_a_time(drawn: Drawing) -> None:
+    panels = np.array(drawn.figure.axes).reshape(3, 2)
     assert {line.get_color() for line in panels[2, 0].lines} == {COLOURS["full"], COLOURS["full+tanh"]}
     assert list(panels[2, 0].lines[0].get_xdata()) == [2.0 * epoch for epoch in range(1, 12)]
 
 
-def test_the_points_are_what_is_drawn(item: Item) -> None:
-    drawn = error_curves.figure(item)
+def test_the_points_are_what_is_drawn(item: Item, drawn: Drawing) -> None:
     panels = np.array(drawn.figure.axes).reshape(3, 2)
     for row, (metric, x) in enumerate(error_curves.ROWS):
         for column, part in enumerate(item.parts):
             count = sum(len(line.get_xdata()) for line in panels[row, column].lines if len(line.get_xdata()) > 1)
-            points = drawn.points[(drawn.points[["part", "metric", "x"]] == (part, metric, x)).all(axis=1)]
-            assert count == len(points) > 0 or (part, metric) == ("car", "h1")
+            points = drawn.points.set_index(["part", "metric", "x"]).index
+            assert count == (points == (part, metric, x)).sum() > 0 or (part, metric) == ("car", "h1")
 
 
-def test_the_mean_stops_where_a_seed_diverges(item: Item) -> None:
-    points = error_curves.figure(item).points.query("part == 'car' and arm == 'mixed' and x == 'epoch'")
+def test_the_mean_stops_where_a_seed_diverges(drawn: Drawing) -> None:
+    points = drawn.points.query("part == 'car' and arm == 'mixed' and x == 'epoch'")
     assert points.groupby("seed")["at"].max().to_dict() == {0: 11, 1: 3, 2: 11, "mean": 3}
 
 
-def test_the_caption_says_the_paper_s_epochs(item: Item) -> None:
-    assert "full 500, mixed 770, schedule 691, read off a plot" in error_curves.figure(item).caption
+def test_the_caption_says_the_paper_s_epochs(drawn: Drawing) -> None:
+    assert "full 500, mixed 770, schedule 691, read off a plot" in drawn.caption
