@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mpno.paper.records import Item, ItemData, read_reference
+from mpno.paper.records import ItemData, ItemTables, read_reference
 
 FULL = (0.20, 0.22, 0.21)
 FACTOR = {"full": 1.0, "full-tanh": 1.02, "mixed": 1.10, "mixed-time": 0.9, "mixed-stretched": 0.95, "control": 1.5}
@@ -59,7 +59,7 @@ def part(name: str, arms: dict[str, int], *, metrics: tuple[str, ...], diverged:
     return ItemData(context, pd.DataFrame(errors), pd.DataFrame(history), frame, pd.DataFrame())
 
 
-def toy(reference: Path) -> Item:
+def toy(reference: Path) -> ItemTables:
     """The item with the paper's values of `reference`."""
     flow = {"full": 11, "full-tanh": 11, "mixed": 11, "control": 11, "mixed-time": 17, "mixed-stretched": 17}
     bodies = {"full": 11, "full-tanh": 11, "mixed": 11, "control": 11}
@@ -71,4 +71,4 @@ def toy(reference: Path) -> Item:
         "item": "toy", "title": "A toy", "paper": "nothing", "scale": "desk", "changes": [], "device": "cpu",
         "processor": "A processor", "threads": 1, "versions": {},
     }  # fmt: skip
-    return Item(context=context, parts=parts, probes={}, reference=read_reference(reference))
+    return ItemTables(context=context, parts=parts, probes={}, reference=read_reference(reference))

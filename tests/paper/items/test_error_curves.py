@@ -7,32 +7,32 @@ import dataclasses
 import numpy as np
 import pytest
 from curves_toy import FULL, SPREAD, error, toy
+from mpno.paper.drawing import Drawing
 from scipy import stats
 from tests.repo.paths import ROOT
 
-from mpno.paper.drawing import Drawing
 from mpno.paper.items import error_curves
 from mpno.paper.readings import read_arm, read_cells
-from mpno.paper.records import Item
+from mpno.paper.records import ItemTables
 from mpno.paper.style import COLOURS
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     return toy(ROOT / "workflow" / "reference" / "error-curves.csv")
 
 
 @pytest.fixture(scope="module")
-def drawn(item: Item) -> Drawing:
+def drawn(item: ItemTables) -> Drawing:
     return error_curves.figure(item)
 
 
-def row_of(item: Item, part: str, arm: str) -> dict:
+def row_of(item: ItemTables, part: str, arm: str) -> dict:
     frame = error_curves.table(item).numbers
     return frame[(frame["part"] == part) & (frame["arm"] == arm)].to_dict("records")[0]
 
 
-def test_budgets_are_told_by_epochs_and_decay(item: Item) -> None:
+def test_budgets_are_told_by_epochs_and_decay(item: ItemTables) -> None:
     frame = error_curves.table(item).numbers.query("part == 'navier-stokes'").set_index("arm")
     assert frame["budget"].to_dict() == {
         "full": "equal epochs",
@@ -44,7 +44,7 @@ def test_budgets_are_told_by_epochs_and_decay(item: Item) -> None:
     }
 
 
-def test_both_readings_agree_with_a_one_sample_t_interval(item: Item) -> None:
+def test_both_readings_agree_with_a_one_sample_t_interval(item: ItemTables) -> None:
     row = row_of(item, "navier-stokes", "mixed")
     relative = [0.10 + spread for spread in SPREAD]
     points = [100 * full * change for full, change in zip(FULL, relative, strict=True)]
@@ -57,7 +57,7 @@ def test_both_readings_agree_with_a_one_sample_t_interval(item: Item) -> None:
     assert (row["l2_mean"], row["l2_std"]) == pytest.approx((np.mean(last), np.std(last, ddof=1)))
 
 
-def test_verdicts_and_the_paper_beside_equal_time(item: Item) -> None:
+def test_verdicts_and_the_paper_beside_equal_time(item: ItemTables) -> None:
     assert row_of(item, "navier-stokes", "full-tanh")["verdict"] == "equivalent within 5 %"
     assert row_of(item, "navier-stokes", "mixed")["verdict"] == "worse by more than 5 %"
     assert row_of(item, "navier-stokes", "mixed-stretched")["verdict"] == "illustration: one seed"
@@ -66,7 +66,7 @@ def test_verdicts_and_the_paper_beside_equal_time(item: Item) -> None:
     assert np.isnan(row_of(item, "car", "full")["paper_l2"])
 
 
-def test_no_cell_is_nan_and_the_diverged_seed_is_named(item: Item) -> None:
+def test_no_cell_is_nan_and_the_diverged_seed_is_named(item: ItemTables) -> None:
     made = error_curves.table(item)
     assert not made.shown.isna().to_numpy().any()
     assert not made.shown.map(lambda cell: "nan" in cell).to_numpy().any()
@@ -76,7 +76,7 @@ def test_no_cell_is_nan_and_the_diverged_seed_is_named(item: Item) -> None:
     assert made.shown.iloc[5]["last rate"] == "1/32"
 
 
-def test_an_arm_without_a_finished_seed_says_when_it_ended(item: Item) -> None:
+def test_an_arm_without_a_finished_seed_says_when_it_ended(item: ItemTables) -> None:
     data = item.parts["car"]
     gone = {"value": np.nan, "status": "diverged", "diverged_epoch": 4.0}
     errors = data.errors.assign(
@@ -105,7 +105,7 @@ def test_only_native_settings_have_a_time(drawn: Drawing) -> None:
     assert list(panels[2, 0].lines[0].get_xdata()) == [2.0 * epoch for epoch in range(1, 12)]
 
 
-def test_the_points_are_what_is_drawn(item: Item, drawn: Drawing) -> None:
+def test_the_points_are_what_is_drawn(item: ItemTables, drawn: Drawing) -> None:
     panels = np.array(drawn.figure.axes).reshape(3, 2)
     for row, (metric, x) in enumerate(error_curves.ROWS):
         for column, part in enumerate(item.parts):

@@ -8,15 +8,15 @@ from curves_toy import SPREAD, toy
 from tests.repo.paths import ROOT
 
 from mpno.paper.items import tanh
-from mpno.paper.records import Item
+from mpno.paper.records import ItemTables
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     return toy(ROOT / "workflow" / "reference" / "tanh.csv")
 
 
-def test_the_paper_s_change_stands_beside_ours(item: Item) -> None:
+def test_the_paper_s_change_stands_beside_ours(item: ItemTables) -> None:
     frame = tanh.table(item).numbers.set_index(["part", "arm"])
     ours = frame.loc[("navier-stokes", "full-tanh")]
     assert ours["l2_change"] == pytest.approx(0.02)
@@ -26,14 +26,14 @@ def test_the_paper_s_change_stands_beside_ours(item: Item) -> None:
     assert np.isnan(frame.loc[("car", "full-tanh")]["paper_l2"])
 
 
-def test_time_is_beside_the_native_settings_alone(item: Item) -> None:
+def test_time_is_beside_the_native_settings_alone(item: ItemTables) -> None:
     shown = tanh.table(item).shown.query("data == 'navier-stokes'").set_index("setting")
     assert shown["s/epoch"]["full+tanh"] == "2.00"
     assert shown["time"]["full+tanh"] == "+0.0 %"
     assert shown["s/epoch"]["mixed-e5m2"] == "\N{EN DASH}"
 
 
-def test_every_seed_and_the_margin_are_drawn(item: Item) -> None:
+def test_every_seed_and_the_margin_are_drawn(item: ItemTables) -> None:
     drawn = tanh.figure(item)
     points = drawn.points.query("part == 'navier-stokes' and metric == 'l2' and setting == 'full+tanh'")
     each = points[points["seed"] != "mean"].set_index("seed")["percent"]

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from mpno.paper.comparison import number_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.readings import NAMES, READINGS, read_arm, read_cells, reading_notes
-from mpno.paper.records import NONE, STAND_INS, Item, ItemData
+from mpno.paper.records import NONE, STAND_INS, ItemData, ItemTables
 from mpno.paper.style import TEXT_WIDTH, colour, line, look
 from mpno.specs.sets import errors_of, title_of
 
@@ -41,7 +41,7 @@ def budget(data: ItemData, arm: dict[str, Any]) -> str:
     return STRETCHED if arm["last_rate"] == other["last_rate"] else EQUAL_TIME
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per data set and arm: epochs, decay, errors, both readings of their changes, and the paper's errors."""
     rows = []
     for part, data in item.parts.items():
@@ -50,11 +50,10 @@ def table(item: Item) -> Table:
             rows.append(given | read_arm(data, arm) | _published(item, data, arm))
     numbers = pd.DataFrame(rows)
     context = item.context
-    notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
-    notes.append(
+    notes = [
         f"scale {context['scale']}, on {context['device']} ({context['processor']}), {context['threads']} thread(s) "
         "per run"
-    )
+    ]
     notes += [note for part, data in item.parts.items() for note in reading_notes(data, part)]
     notes += [
         *READINGS,
@@ -72,12 +71,16 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     read = read_cells(row)
     shown = {"data": row["part"], "setting": read.pop("setting"), "budget": row["budget"]}
     shown["epochs"] = read.pop("epochs")
-    shown["last rate"] = "one-cycle" if row["last_rate"] is None else f"1/{1 / row['last_rate']:.0f}"
+    shown["last rate"] = _rate(row["last_rate"])
     shown |= read
     return shown | {f"paper {name}": number_cell(row[f"paper_{metric}"], 5) for metric, name in NAMES.items()}
 
 
-def _published(item: Item, data: ItemData, arm: dict[str, Any]) -> dict[str, float]:
+def _rate(share: float | None) -> str:
+    return "one-cycle" if share is None else "1" if share == 1 else f"1/{1 / share:.0f}"
+
+
+def _published(item: ItemTables, data: ItemData, arm: dict[str, Any]) -> dict[str, float]:
     """The paper's errors, which are those in equal time."""
     full = arm["against"] is None
     rows = item.reference[item.reference["setting"] == arm["label"]]
@@ -92,13 +95,13 @@ def _lead(data: ItemData) -> str:
     return title_of(data.context["data"]["name"]).split()[0]
 
 
-def _sources(item: Item) -> list[str]:
+def _sources(item: ItemTables) -> list[str]:
     errors = item.reference[item.reference["metric"].isin(list(NAMES))]
     rows = errors.drop_duplicates(["setting", "provenance", "conditions"]).to_dict("records")
     return [f"paper, {row['setting']}: {row['conditions']}; {row['place']}; {row['provenance']}" for row in rows]
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """A panel per data set (columns) and L2 and H1 against epochs, L2 against time (rows). Every seed is thin, their
     mean bold, and only settings that this processor runs natively have a time."""
     points: list[dict[str, Any]] = []
@@ -172,7 +175,7 @@ def _heading(data: ItemData) -> str:
     return textwrap.fill(title_of(name), 15) + stand_in
 
 
-def _legend(drawn: Figure, item: Item) -> None:
+def _legend(drawn: Figure, item: ItemTables) -> None:
     arms = [(data, arm) for data in item.parts.values() for arm in data.context["arms"]]
     evidence: dict[str, str] = {}
     for data, arm in arms:
@@ -190,7 +193,7 @@ def _legend(drawn: Figure, item: Item) -> None:
     drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, handlelength=2.6)
 
 
-def _caption(item: Item) -> str:
+def _caption(item: ItemTables) -> str:
     kinds = sorted({kind for data in item.parts.values() for kind in data.arms["evidence"]})
     simulated = "; simulated: rounded at the borders of operations, a lower estimate" if "simulated" in kinds else ""
     paper = [_epochs(item, data) for data in item.parts.values()]
@@ -203,14 +206,14 @@ def _caption(item: Item) -> str:
     )
 
 
-def _epochs(item: Item, data: ItemData) -> str:
+def _epochs(item: ItemTables, data: ItemData) -> str:
     rows = item.reference[item.reference["metric"] == "epochs"]
     rows = rows[[str(said).startswith(_lead(data)) for said in rows["conditions"]]]
     counts = ", ".join(f"{row['setting']} {row['value']:.0f}" for row in rows.to_dict("records"))
     return f"{_lead(data)}: {counts}, {rows['provenance'].iloc[0]}" if counts else ""
 
 
-def _alt(item: Item) -> str:
+def _alt(item: ItemTables) -> str:
     sets = ", ".join(title_of(data.context["data"]["name"]) for data in item.parts.values())
     labels = dict.fromkeys(arm["label"] for data in item.parts.values() for arm in data.context["arms"])
     return (

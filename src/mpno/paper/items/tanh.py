@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from mpno.paper.comparison import number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.readings import NAMES, READINGS, read_arm, read_cells, reading_notes
-from mpno.paper.records import STAND_INS, Item, ItemData
+from mpno.paper.records import STAND_INS, ItemData, ItemTables
 from mpno.paper.style import TEXT_WIDTH, colour, look
 from mpno.specs.sets import errors_of, title_of
 
 PUBLISHED = ("l2", "h1", "seconds_per_epoch")
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per data set and arm: both readings of what tanh changes, its time, and the paper's values."""
     rows = []
     for part, data in item.parts.items():
@@ -30,11 +30,10 @@ def table(item: Item) -> Table:
             rows.append(row | _published(item, data, arm["label"]))
     numbers = pd.DataFrame(rows)
     context = item.context
-    notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
-    notes.append(
+    notes = [
         f"scale {context['scale']}, on {context['device']} ({context['processor']}), {context['threads']} thread(s) "
         "per run"
-    )
+    ]
     notes += [note for part, data in item.parts.items() for note in reading_notes(data, part)]
     notes += [
         *READINGS,
@@ -54,7 +53,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     return shown | {"paper s/epoch": number_cell(row["paper_seconds_per_epoch"], 2)}
 
 
-def _published(item: Item, data: ItemData, label: str) -> dict[str, float]:
+def _published(item: ItemTables, data: ItemData, label: str) -> dict[str, float]:
     """The paper's values of a setting, and what they change by from full's."""
     lead = title_of(data.context["data"]["name"]).split()[0]
     rows = item.reference[[str(said).startswith(lead) for said in item.reference["conditions"]]]
@@ -69,12 +68,12 @@ def _published(item: Item, data: ItemData, label: str) -> dict[str, float]:
     return values | changes
 
 
-def _sources(item: Item) -> list[str]:
+def _sources(item: ItemTables) -> list[str]:
     rows = item.reference.drop_duplicates(["setting", "conditions"]).to_dict("records")
     return [f"paper, {row['setting']}: {row['conditions']}; {row['place']}; {row['provenance']}" for row in rows]
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Per data set, the change that tanh makes to L2 and H1: every seed, their mean, its interval, the margin."""
     points: list[dict[str, Any]] = []
     with look():
