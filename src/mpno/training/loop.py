@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mpno.numerics import refuse_tf32, set_precision
+from mpno.numerics import RangeMonitor, refuse_tf32, set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
 from mpno.training.data import load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.errors import BATCH, baseline, evaluate
+from mpno.training.headroom import used_range
 from mpno.training.records import Outcome, Row, write_record
 from mpno.training.samples import Samples
 from mpno.training.techniques import PATIENCE, Updater
@@ -34,7 +35,8 @@ def train_run(
     provenance: dict[str, Any] | None = None,
     tensorboard: Path | None = None,
 ) -> dict[str, Any]:
-    """Train `spec` and write ``spec.json``, ``history.csv``, ``model.safetensors`` and ``metrics.json`` to `out`.
+    """Train `spec` and write ``spec.json``, ``history.csv``, ``range.csv``, ``model.safetensors`` and ``metrics.json``
+    to `out`.
 
     A training that diverges is written too, with status ``diverged``, no metrics, and the place where the
     first number that is not finite appeared.
@@ -93,11 +95,14 @@ def fit(
             setting = spec.precision.phase(epoch, spec.training.epochs)
             set_precision(model, setting)
         skipped = updater.skipped
-        loss, steps, origin = _train_epoch(model, _batches(samples, order, spec.training.batch_size), loss_of, updater)
+        batches_of_epoch = _batches(samples, order, spec.training.batch_size)
+        with RangeMonitor(model) as monitor:
+            loss, steps, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
+            errors = {} if origin else evaluate(model, samples)
+        outcome.ranges += used_range(epoch, monitor)
         step += steps
         if origin:
             return _diverge(outcome, bar, Divergence(epoch, step, *origin))
-        errors = evaluate(model, samples)
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
         if not all(map(math.isfinite, test.values())):
             return _diverge(outcome, bar, Divergence(epoch, step, *_in_evaluation(model, samples)))
