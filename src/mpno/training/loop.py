@@ -102,10 +102,11 @@ def fit(
         outcome.ranges += used_range(epoch, monitor)
         step += steps
         if origin:
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin))
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, updater.skipped_in_a_row))
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
         if not all(map(math.isfinite, test.values())):
-            return _diverge(outcome, bar, Divergence(epoch, step, *_in_evaluation(model, samples)))
+            origin = _in_evaluation(model, samples)
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, updater.skipped_in_a_row))
         row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
         row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
         row |= {"seconds": time.perf_counter() - started, **test}
