@@ -144,7 +144,7 @@ def test_divergence_is_a_result(data: Path, tmp_path: Path) -> None:
     record = train_run(wild, data=data, out=tmp_path / "run", progress=False)
     assert record["status"] == "diverged" and record["metrics"] is None
     assert record["diverged"]["step"] >= 2 and record["diverged"]["where"]
-    assert set(record["diverged"]) == {"epoch", "step", "where", "operation", "skipped"}
+    assert set(record["diverged"]) == {"epoch", "step", "where", "operation", "first"}
     assert len(history(tmp_path / "run")) == record["diverged"]["epoch"] - 1
     rows = list(csv.DictReader((tmp_path / "run" / "range.csv").open()))
     assert {int(row["epoch"]) for row in rows} == set(range(1, record["diverged"]["epoch"] + 1))
@@ -238,10 +238,10 @@ def test_loss_scaling_cannot_mend_a_forward_pass_that_overflows(
         record, _ = run_with(data, tmp_path / str(scaling), "half+none", loss_scaling=scaling, batch_size=1)
         assert (record["status"], record["diverged"]["step"]) == ("diverged", step)
         assert record["diverged"]["where"] == "blocks.0.conv" and record["diverged"]["operation"]
-        assert record["diverged"]["skipped"] == (0 if scaling is None else PATIENCE)
+        assert record["diverged"]["first"] == 1
     record, _ = run_with(data, tmp_path / "tested", "half+none", loss_scaling="dynamic", batch_size=8)
     assert record["diverged"]["where"].startswith("evaluation")
-    assert (record["diverged"]["step"], record["diverged"]["skipped"]) == (3, 3), "no update was made before the test"
+    assert (record["diverged"]["step"], record["diverged"]["first"]) == (3, 1)
 
 
 def test_an_evaluation_that_overflows_names_grid_and_layer(data: Path, tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from mpno.paper.style import TEXT_WIDTH, colour, look
 
 SLOT = 0.8
 """Share of a layer's place on the axis that its epochs or bars take."""
-CURVES = {"full": "in full, no stabiliser", "none": "mixed, no stabiliser", "norm": "mixed, norm", "mixed": "mixed, tanh"}
+CURVES = {
+    "full": "in full, no stabiliser",
+    "none": "mixed, no stabiliser",
+    "norm": "mixed, norm",
+    "mixed": "mixed, tanh",
+}
 BARS = {
     ("full", "before"): "in full, no stabiliser",
     ("mixed", "before"): "mixed, before tanh",
@@ -37,9 +42,7 @@ def range_figure(item: Item) -> Drawing:
         _headroom(top, headroom, shades)
         _activations(bottom, activations, shades)
         drawn.suptitle(_where(item), fontsize=6, x=0.01, ha="left")
-    points = pd.concat(
-        [headroom.assign(panel="headroom"), activations.assign(panel="activations")], ignore_index=True
-    )
+    points = pd.concat([headroom.assign(panel="headroom"), activations.assign(panel="activations")], ignore_index=True)
     lead = [name for name in ("panel", "arm", "seed", "evidence", "layer", "epoch", "ratio") if name in points]
     points = points[[*lead, *[c for c in points if c not in (*lead, "part", "points")]]]
     return Drawing(drawn, points, _caption(item, headroom), _alt(headroom))
@@ -55,7 +58,7 @@ def _shades(data: ItemData) -> dict[str, Any]:
 
 
 def _headroom(axes: Any, rows: pd.DataFrame, shades: dict[str, Any]) -> None:
-    """In each layer's place the epochs from left to right, a line per arm and seed; overflow as a triangle at the top."""
+    """In each layer's place the epochs from left to right, a line per arm and seed; overflow a triangle at the top."""
     finite = rows["ratio"].map(math.isfinite)
     ceiling = 1.15 * max(1.0, rows.loc[finite, "ratio"].max())
     epochs = rows["epoch"].max()
@@ -143,4 +146,6 @@ def _alt(headroom: pd.DataFrame) -> str:
     largest = headroom[headroom["ratio"].map(math.isfinite)].groupby("arm", sort=False)["ratio"].max()
     parts = [f"{arm} up to {value:.2f}" for arm, value in largest.items()]
     gone = f"; overflow in {', '.join(over)}" if len(over) else ""
-    return f"Share of fp16's range by layer and epoch: {', '.join(parts)}{gone}; below, quantiles of activations by layer."
+    return (
+        f"Share of fp16's range by layer and epoch: {', '.join(parts)}{gone}; below, quantiles of activations by layer."
+    )

@@ -87,7 +87,7 @@ def fit(
     updater = Updater(optimizer, scheduler, spec.training)
     loss_of = build_loss(spec, samples.periodic)
     outcome = Outcome(model)
-    started, step = time.perf_counter(), 0
+    started, step, first = time.perf_counter(), 0, 0
     bar = tqdm(range(1, spec.training.epochs + 1), desc=spec.id, disable=None if progress is None else not progress)
     setting = spec.precision.at(0.0)
     for epoch in bar:
@@ -97,16 +97,17 @@ def fit(
         skipped = updater.skipped
         batches_of_epoch = _batches(samples, order, spec.training.batch_size)
         with RangeMonitor(model) as monitor:
-            loss, steps, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
+            loss, steps, bad, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
             errors = {} if origin else evaluate(model, samples)
         outcome.ranges += used_range(epoch, monitor)
+        first = first or (step + bad if bad else 0)
         step += steps
         if origin:
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin, updater.skipped_in_a_row))
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
         if not all(map(math.isfinite, test.values())):
             origin = _in_evaluation(model, samples)
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin, updater.skipped_in_a_row))
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
         row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
         row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
         row |= {"seconds": time.perf_counter() - started, **test}
@@ -124,24 +125,30 @@ def _train_epoch(
     batches: Iterable[tuple[Any, Tensor]],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     updater: Updater,
-) -> tuple[float, int, tuple[str, str] | None]:
-    """Train on every batch once: mean loss per sample, steps made, and what was not finite if that ended it."""
+) -> tuple[float, int, int, tuple[str, str] | None]:
+    """Train on every batch once.
+
+    Returns:
+        Mean loss per sample; steps made; the first of them whose loss was not finite, 0 for none; and what was not, if
+        that ended it.
+    """
     model.train()
-    total, seen, step = 0.0, 0, 0
+    total, seen, step, bad = 0.0, 0, 0, 0
     for x, y in batches:
         step += 1
         loss = loss_of(model(x), y)
         value = loss.item()
         finite = math.isfinite(value)
+        bad = bad or (0 if finite else step)
         if not finite and not updater.scales_loss:
-            return math.nan, step, first_not_finite(model, x)
+            return math.nan, step, bad, first_not_finite(model, x)
         updater.backward(loss)
         if updater.gave_up:
-            return math.nan, step, _after_skips(model, x, finite)
+            return math.nan, step, bad, _after_skips(model, x, finite)
         if finite:
             total, seen = total + value, seen + len(y)
     updater.update()
-    return total / seen if seen else math.nan, step, None
+    return total / seen if seen else math.nan, step, bad, None
 
 
 def _after_skips(model: nn.Module, x: Any, finite: bool) -> tuple[str, str]:

@@ -29,48 +29,28 @@ def write(run: Path, diverged: dict[str, Any] | None, losses: int = 1) -> None:
     (run / "history.csv").write_text("\n".join(["epoch,train_loss", *rows]) + "\n")
 
 
-def replayed(first_bad: int, every: int, patience: int | None) -> tuple[dict[str, Any], int]:
-    """Train batch by batch as the loop does, overflowing from `first_bad` on: the record of it, and updates made."""
-    made = skipped = step = 0
-    for epoch in range(1, EPOCHS + 1):
-        waiting = 0
-        for _ in range(BATCHES):
-            step += 1
-            bad = step >= first_bad
-            if bad and patience is None:
-                return {"epoch": epoch, "step": step, "where": "blocks.0.conv", "operation": "o", "skipped": 0}, made
-            waiting += 1
-            if waiting == every:
-                waiting = 0
-                made, skipped = (made, skipped + 1) if bad else (made + 1, 0)
-                if skipped == patience:
-                    break
-        if waiting:
-            made, skipped = (made, skipped + 1) if step >= first_bad else (made + 1, 0)
-        if step >= first_bad:
-            where = "blocks.0.conv" if skipped == patience else "evaluation on 16 points along an axis: blocks.0.conv"
-            return {"epoch": epoch, "step": step, "where": where, "operation": "o", "skipped": skipped}, made
-    raise AssertionError
-
-
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("patience", [None, 2, 20])
-@pytest.mark.parametrize("update", [0, 1, 2, 3, 5, 7])
-def test_the_first_batch_that_was_not_finite(update: int, patience: int | None, every: int, tmp_path: Path) -> None:
-    """It comes first in an update, so that what scaling skips is all of that update."""
-    of_epoch = -(-BATCHES // every)
-    first_bad = update // of_epoch * BATCHES + update % of_epoch * every + 1
-    record, made = replayed(first_bad, every, patience)
+@pytest.mark.parametrize("skipped", [0, 1, 5])
+@pytest.mark.parametrize("first", [1, 2, 3, 4, 8, 9, 12, 24])
+def test_the_first_batch_that_was_not_finite(first: int, skipped: int, every: int, tmp_path: Path) -> None:
+    """Updates before it, counted batch by batch; an epoch's last one takes what waits."""
+    made, waiting = 0, 0
+    for batch in range(1, first):
+        waiting += 1
+        if waiting == every or batch % BATCHES == 0:
+            made, waiting = made + 1, 0
+    step = first + skipped
+    record = {"epoch": -(-step // BATCHES), "step": step, "where": "blocks.0.conv", "operation": "o", "first": first}
     write(tmp_path, record)
-    scaling = {"loss_scaling": "dynamic"} if patience else {}
+    scaling = {"loss_scaling": "dynamic"} if skipped else {}
     arm = arm_of(tmp_path, **scaling, **({"delayed_updates": every} if every > 1 else {}))
     (row,) = overflow([arm], {})
-    assert (row["batch"], row["updates"]) == (first_bad, made) and row["epochs"] == first_bad / BATCHES
+    assert (row["batch"], row["updates"]) == (first, made) and row["epochs"] == first / BATCHES
     assert (row["part"], row["arm"], row["seed"], row["status"]) == ("darcy", "none", 3, "diverged")
 
 
 def test_a_test_comes_after_its_epoch(tmp_path: Path) -> None:
-    write(tmp_path, {"epoch": 2, "step": 16, "where": "evaluation on 16 points", "operation": "o", "skipped": 0})
+    write(tmp_path, {"epoch": 2, "step": 16, "where": "evaluation on 16 points", "operation": "o", "first": 16})
     (row,) = overflow([arm_of(tmp_path)], {})
     assert (row["batch"], row["epochs"], row["updates"], row["operation"]) == (16, 2.0, 16, "o")
 
@@ -84,7 +64,7 @@ def test_a_run_that_finished(tmp_path: Path) -> None:
 
 
 def test_one_that_lost_its_first_epoch_has_no_loss(tmp_path: Path) -> None:
-    write(tmp_path, {"epoch": 1, "step": 1, "where": "input", "operation": "", "skipped": 0}, losses=0)
+    write(tmp_path, {"epoch": 1, "step": 1, "where": "input", "operation": "", "first": 1}, losses=0)
     (row,) = overflow([arm_of(tmp_path)], {})
     assert row["train_loss"] is None and (row["batch"], row["updates"]) == (1, 0)
 

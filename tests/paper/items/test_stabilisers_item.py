@@ -126,7 +126,9 @@ def test_fewer_updates_than_none_made_say_nothing() -> None:
 
 def test_counts_are_seed_by_seed_and_against_none() -> None:
     frame = stabilisers.table(make()).numbers.set_index("arm")
-    assert frame.loc["norm", "nan_batch"] == "8, 7, finite" and frame.loc["none", "nan_epochs"] == "0.167, 0.583, 0.0833"
+    assert (
+        frame.loc["norm", "nan_batch"] == "8, 7, finite" and frame.loc["none", "nan_epochs"] == "0.167, 0.583, 0.0833"
+    )
     assert frame.loc["norm", "nan_after_none"] == "+0.5, +0, finite"
     assert frame.loc["norm", "nan_after_none_mean"] == pytest.approx((8 - 2 + 7 - 7) / 12 / 2)
     assert frame.loc["norm", "first"] == "forward transform of layer 8, 8"

@@ -19,10 +19,10 @@ def overflow(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
     Returns:
         Rows of part, arm, seed, evidence, ``technique`` (of the training, in words) and status, with ``batch``, counted
         from 1 over all epochs, in which the first number was not finite (a test comes after its epoch's last), or the
-        last one of a run that finished; ``epochs``, that batch over the batches of an epoch; ``updates`` made before
-        it, or in all. Under loss scaling the batch is the first of those since which every update was skipped.
-        ``where`` and ``operation`` are as the record has them, empty of a run that finished; ``train_loss`` is the mean
-        of the last whole epoch, None where there was none.
+        last one of a run that finished; ``epochs``, that batch over the batches of an epoch; ``updates`` tried before
+        it, or in all: under loss scaling some may have been skipped. ``where`` and ``operation`` are as the record has
+        them, empty of a run that finished; ``train_loss`` is the mean of the last whole epoch, None where there was
+        none.
 
     Raises:
         MpnoError: settings, of which there are none, or a run whose files cannot be read.
@@ -59,13 +59,9 @@ def _row(arm: ProbedArm, record: dict[str, Any], loss: float | None) -> dict[str
         return epochs * of_epoch + rest // every
 
     gone = record["diverged"] or {}
-    batch = gone.get("step", training.epochs * batches)
-    skipped = gone.get("skipped", 0)
-    in_training = gone and not gone["where"].startswith("evaluation")
-    updates = updates_by(batch - 1 if in_training and not skipped else batch) - skipped
-    if skipped:
-        epochs, rest = divmod(updates, of_epoch)
-        batch = epochs * batches + rest * every + 1
+    batch = gone.get("first", training.epochs * batches)
+    tested = gone and gone["where"].startswith("evaluation") and gone["first"] == gone["step"]
+    updates = updates_by(batch - 1 if gone and not tested else batch)
     return {
         "evidence": record["evidence"],
         "technique": training.techniques,

@@ -34,7 +34,7 @@ STEPS = {
 
 
 def table(item: Item) -> Table:
-    """A row per arm: whether and where it left the finite numbers, its errors, its memory, what the gate allows to say."""
+    """A row per arm: whether and where it left the finite numbers, its errors and memory, what the gate lets one say."""
     frame = numbers(item)
     return Table(frame, pd.DataFrame([_cells(row) for row in frame.to_dict("records")]), _notes(item, frame))
 
@@ -210,20 +210,21 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
         f"{data.title}, at {data.grid(data.resolutions[0])}, {context['data']['n_train']} training and "
         f"{context['data']['n_test']} test samples, {context['epochs']} epochs, {context['model']['layers']} layers, "
         f"group normalisation; all arms mixed but the two in full",
-        "gate: without a stabiliser " + ("every seed overflows" if opened else "not every seed overflows")
+        "gate: without a stabiliser "
+        + ("every seed overflows" if opened else "not every seed overflows")
         + ("" if opened else ", so that nothing can be said of the other arms at this scale"),
-        "first NaN: batches up to the first number that is not finite, over the batches of an epoch, seed by seed; under "
-        "loss scaling the first batch since which every update was skipped; (test): found in the test after an epoch",
+        "first NaN: batches up to the first number that is not finite, over the batches of an epoch, seed by seed. "
+        "Loss scaling skips such an update and goes on, until 20 in a row or the test after an epoch (test) is not finite",
         "updates made before that, or in all: an arm is said to stay finite only where it made as many as none did "
         "before its overflow. Delayed updates make a third of the updates in the same epochs",
-        "errors: relative H1, mean ± sample standard deviation over the seeds that stayed finite; of so short a training "
-        f"they say little: the mean of the training targets has {learnt:.3f} on the test",
+        "errors: relative H1, mean ± sample standard deviation over the seeds that stayed finite. So short a training "
+        f"says little by them: the mean of the training targets has {learnt:.3f} on the test",
         "memory: peak of a training step against that without a stabiliser, predicted from traced shapes and dtypes; "
         "published size: the eight-layer Navier-Stokes model, batch 32. Techniques keep no tensors of size",
         "one seed: an illustration, without a verdict",
         *_matched(frame),
-        "paper: from the review discussion, where data set and model of these trials are not named; its memory was that "
-        "of an added normalisation layer, its scaling that right before each transform, how is not said",
+        "paper: from the review discussion, where data set and model of these trials are not named. Its memory is that "
+        "of an added normalisation layer; its scaling came right before each transform, how is not said",
     ]
 
 
