@@ -16,6 +16,8 @@ from mpno.paper.style import TEXT_WIDTH, colour, look
 
 SLOT = 0.8
 """Share of a layer's place on the axis that its epochs or bars take."""
+ASIDE = 0.05
+"""How far arms lie beside each other there."""
 CURVES = {
     "full": "in full, no stabiliser",
     "none": "mixed, no stabiliser",
@@ -60,22 +62,24 @@ def _shades(data: ItemData) -> dict[str, Any]:
 def _headroom(axes: Any, rows: pd.DataFrame, shades: dict[str, Any]) -> None:
     """In each layer's place the epochs from left to right, a line per arm and seed; overflow a triangle at the top."""
     finite = rows["ratio"].map(math.isfinite)
-    ceiling = 1.15 * max(1.0, rows.loc[finite, "ratio"].max())
-    epochs = rows["epoch"].max()
+    ceiling = 1.1 * max(1.0, rows.loc[finite, "ratio"].max())
+    epochs, arms = rows["epoch"].max(), list(dict.fromkeys(rows["arm"]))
     for (arm, _, layer), line in rows.groupby(["arm", "seed", "layer"], sort=False):
-        at = layer + SLOT * ((line["epoch"] - 0.5) / epochs - 0.5)
+        aside = ASIDE * (arms.index(arm) - (len(arms) - 1) / 2)
+        at = layer + SLOT * ((line["epoch"] - 0.5) / epochs - 0.5) + aside
         native = (line["evidence"] == "native").all()
         shade = shades[arm]
         fill = {"markerfacecolor": shade if native else "white", "markeredgewidth": 0.5, "color": shade}
         marker = "o" if epochs <= 10 else ""
         axes.plot(at, line["ratio"].where(line["ratio"].map(math.isfinite)), marker=marker, ms=2, lw=0.6, **fill)
         gone = ~line["ratio"].map(math.isfinite)
-        axes.plot(at[gone], [ceiling] * gone.sum(), marker="^", ms=3, lw=0, clip_on=False, **fill)
+        axes.plot(at[gone], [ceiling] * gone.sum(), marker="^", ms=3, lw=0, **fill)
     axes.axhline(1.0, color="0.4", linewidth=0.6, linestyle=(0, (4, 2)))
     axes.text(0.52, 1.02, "overflow", fontsize=5.5, va="bottom", color="0.3")
-    axes.set(title=AXES["headroom"], ylabel="largest sum / fp16's maximum", ylim=(0, ceiling * 1.03))
+    axes.set(ylabel="share of fp16's range", ylim=(0, ceiling * 1.06))
+    axes.set_title(AXES["headroom"], loc="left")
     _layers(axes, rows, "layer; in each, epochs from left to right")
-    _legend(axes, {arm: (CURVES.get(arm, arm), shades[arm], _native(rows, arm)) for arm in dict.fromkeys(rows["arm"])})
+    _legend(axes, {arm: (CURVES.get(arm, arm), shades[arm], _native(rows, arm)) for arm in arms})
 
 
 def _activations(axes: Any, rows: pd.DataFrame, shades: dict[str, Any]) -> None:
@@ -93,7 +97,8 @@ def _activations(axes: Any, rows: pd.DataFrame, shades: dict[str, Any]) -> None:
             axes.plot([at, at], [q[0.01], q[0.99]], color=shade, alpha=pale, lw=2.0, solid_capstyle="butt")
             axes.plot([at], [q[0.5]], marker="o", ms=1.6, color="white", markeredgecolor=shade, markeredgewidth=0.4)
     axes.axhspan(-1, 1, color="0.93", zorder=0)
-    axes.set(title=AXES["activations"], ylabel="value before the transform")
+    axes.set(ylabel="value")
+    axes.set_title(AXES["activations"], loc="left")
     _layers(axes, rows, "layer")
     entries = {kind: (BARS[kind], shades[kind[0]], _native(rows, kind[0])) for kind in kinds}
     _legend(axes, entries, pale=[kind for kind in kinds if kind == ("mixed", "before")])
@@ -119,7 +124,7 @@ def _legend(axes: Any, entries: dict[Any, tuple[str, Any, bool]], pale: list[Any
         )
         for key, (name, shade, native) in entries.items()
     ]  # fmt: skip
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(handles), frameon=False)
 
 
 def _where(item: Item) -> str:

@@ -34,7 +34,7 @@ STEPS = {
 
 
 def table(item: Item) -> Table:
-    """A row per arm: whether and where it left the finite numbers, its errors and memory, what the gate lets one say."""
+    """A row per arm: whether and where it left the finite numbers, its errors and memory, what may be said."""
     frame = numbers(item)
     return Table(frame, pd.DataFrame([_cells(row) for row in frame.to_dict("records")]), _notes(item, frame))
 
@@ -214,7 +214,7 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
         + ("every seed overflows" if opened else "not every seed overflows")
         + ("" if opened else ", so that nothing can be said of the other arms at this scale"),
         "first NaN: batches up to the first number that is not finite, over the batches of an epoch, seed by seed. "
-        "Loss scaling skips such an update and goes on, until 20 in a row or the test after an epoch (test) is not finite",
+        "Loss scaling skips such an update and goes on, until 20 in a row or the test (test) are not finite",
         "updates made before that, or in all: an arm is said to stay finite only where it made as many as none did "
         "before its overflow. Delayed updates make a third of the updates in the same epochs",
         "errors: relative H1, mean ± sample standard deviation over the seeds that stayed finite. So short a training "
