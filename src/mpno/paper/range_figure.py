@@ -18,14 +18,9 @@ SLOT = 0.8
 """Share of a layer's place on the axis that its epochs or bars take."""
 ASIDE = 0.05
 """How far arms lie beside each other there."""
-CURVES = {
-    "full": "in full, no stabiliser",
-    "none": "mixed, no stabiliser",
-    "norm": "mixed, norm",
-    "mixed": "mixed, tanh",
-}
+CURVES = {"full": "full", "none": "mixed, nothing", "norm": "mixed, norm", "mixed": "mixed, tanh"}
 BARS = {
-    ("full", "before"): "in full, no stabiliser",
+    ("full", "before"): "full",
     ("mixed", "before"): "mixed, before tanh",
     ("mixed", "after"): "mixed, after tanh",
 }
@@ -124,7 +119,14 @@ def _legend(axes: Any, entries: dict[Any, tuple[str, Any, bool]], pale: list[Any
         )
         for key, (name, shade, native) in entries.items()
     ]  # fmt: skip
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(handles), frameon=False)
+    axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=len(handles),
+        frameon=False,
+        columnspacing=1.2,
+    )
 
 
 def _where(item: Item) -> str:
@@ -142,7 +144,7 @@ def _caption(item: Item, headroom: pd.DataFrame) -> str:
         f"(a) Largest unscaled coefficient of each layer's forward transform over fp16's maximum in the epochs of a "
         f"training on {data.title} at {data.grid(data.resolutions[0])}, seed by seed; a triangle is an overflow. (b) "
         "Values before the transform on test samples after training: smallest to largest (thin), middle 98 % (thick), "
-        "median (dot). Filled markers ran natively, hollow ones are simulated; runs that diverged have no part in (b)."
+        "median (dot); grey is what tanh can give. Filled markers ran natively, hollow ones are simulated; runs that diverged have no part in (b)."
     )
 
 

@@ -171,7 +171,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "finite": finite,
         "first NaN, epochs": row["nan_epochs"] if row["diverged"] else NONE,
         "after none, epochs": row["nan_after_none"] if row["diverged"] and row["arm"] != GATE else NONE,
-        "updates made": row["updates"],
+        "updates tried": row["updates"],
         "first not finite": row["first"] or NONE,
         "train H1": error_cell(row["train_loss"], row["train_loss_std"]),
         "test H1": error_cell(row["h1"], row["h1_std"]),
@@ -214,8 +214,8 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
         + ("every seed overflows" if opened else "not every seed overflows")
         + ("" if opened else ", so that nothing can be said of the other arms at this scale"),
         "first NaN: batches up to the first number that is not finite, over the batches of an epoch, seed by seed. "
-        "Loss scaling skips such an update and goes on, until 20 in a row or the test (test) are not finite",
-        "updates made before that, or in all: an arm is said to stay finite only where it made as many as none did "
+        "Loss scaling skips such an update and goes on, until 20 in a row or a test (test) is not finite",
+        "updates tried before that, or in all: an arm is said to stay finite only where it made as many as none did "
         "before its overflow. Delayed updates make a third of the updates in the same epochs",
         "errors: relative H1, mean ± sample standard deviation over the seeds that stayed finite. So short a training "
         f"says little by them: the mean of the training targets has {learnt:.3f} on the test",
