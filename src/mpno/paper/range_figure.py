@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mpno.paper.drawing import Drawing
-from mpno.paper.records import Item, ItemData
+from mpno.paper.records import ItemData, ItemTables
 from mpno.paper.style import TEXT_WIDTH, colour, look
 
 SLOT = 0.8
@@ -27,9 +27,9 @@ BARS = {
 AXES = {"headroom": "(a) range used by the forward transform", "activations": "(b) what is transformed after training"}
 
 
-def range_figure(item: Item) -> Drawing:
+def range_figure(item: ItemTables) -> Drawing:
     """Two panels over the layers: the share of fp16's range, epoch by epoch; quantiles of the activations."""
-    (data,) = item.parts.values()
+    data = item.only
     shades = _shades(data)
     headroom = item.probes["headroom"].query("points == @_points", local_dict={"_points": _points(item)})
     activations = item.probes["activations"]
@@ -45,7 +45,7 @@ def range_figure(item: Item) -> Drawing:
     return Drawing(drawn, points, _caption(item, headroom), _alt(headroom))
 
 
-def _points(item: Item) -> int:
+def _points(item: ItemTables) -> int:
     """Of the training grid: the fewest, as tests may be finer."""
     return int(item.probes["headroom"]["points"].min())
 
@@ -129,7 +129,7 @@ def _legend(axes: Any, entries: dict[Any, tuple[str, Any, bool]], pale: list[Any
     )
 
 
-def _where(item: Item) -> str:
+def _where(item: ItemTables) -> str:
     context = item.context
     changed = f"changed: {' '.join(context['changes'])}; " if context["changes"] else ""
     seeds = item.probes["headroom"].groupby("arm")["seed"].nunique()
@@ -138,13 +138,14 @@ def _where(item: Item) -> str:
     return f"{changed}scale {context['scale']}, {context['device']}; {count if most > 1 else '1 seed: an illustration'}"
 
 
-def _caption(item: Item, headroom: pd.DataFrame) -> str:
-    (data,) = item.parts.values()
+def _caption(item: ItemTables, headroom: pd.DataFrame) -> str:
+    data = item.only
     return (
         f"(a) Largest unscaled coefficient of each layer's forward transform over fp16's maximum in the epochs of a "
         f"training on {data.title} at {data.grid(data.resolutions[0])}, seed by seed; a triangle is an overflow. (b) "
         "Values before the transform on test samples after training: smallest to largest (thin), middle 98 % (thick), "
-        "median (dot); grey is what tanh can give. Filled markers ran natively, hollow ones are simulated; runs that diverged have no part in (b)."
+        "median (dot); grey is what tanh can give. Filled markers ran natively, hollow ones are simulated; runs that "
+        "diverged have no part in (b)."
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mpno.paper.items import stabilisers
-from mpno.paper.records import REFERENCE_COLUMNS, Item, ItemData
+from mpno.paper.records import REFERENCE_COLUMNS, ItemData, ItemTables
 
 OVERFLOW = {"where": "blocks.7.conv", "operation": "to_copy in fft_forward"}
 LABELS = {
@@ -45,7 +45,7 @@ def ends(nans: dict[str, list[int | None]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make(nans: dict[str, list[int | None]] = NANS, **changes: Any) -> Item:
+def make(nans: dict[str, list[int | None]] = NANS, **changes: Any) -> ItemTables:
     arms = [
         {"name": name, "label": LABELS[name], "role": "setting", "against": None, "transform": "fft", "epochs": 3}
         | {"model": "FNO", "recipe": "Adam", "timed_as": name, "runs": {str(s): name for s in range(len(nans[name]))}}
@@ -88,10 +88,10 @@ def make(nans: dict[str, list[int | None]] = NANS, **changes: Any) -> Item:
     probes |= {"activations": pd.DataFrame(activations), "published-size": pd.DataFrame(large)}
     about = {"item": "stabilisers", "title": "Stabilisers", "paper": "B.5", "scale": "desk", "changes": []}
     about |= {"device": "cpu", "processor": "A processor", "threads": 1, "versions": {}}
-    return Item(context=about, parts={"darcy": part}, probes=probes, reference=reference, **changes)
+    return ItemTables(context=about, parts={"darcy": part}, probes=probes, reference=reference, **changes)
 
 
-def verdicts(item: Item) -> dict[str, str]:
+def verdicts(item: ItemTables) -> dict[str, str]:
     frame = stabilisers.table(item).numbers
     return dict(zip(frame["arm"], frame["verdict"], strict=True))
 

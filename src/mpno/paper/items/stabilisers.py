@@ -12,7 +12,7 @@ import pandas as pd
 from mpno.paper.comparison import error_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.range_figure import range_figure
-from mpno.paper.records import NONE, Item, ItemData
+from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.specs import PrecisionSetting
 
 GATE = "none"
@@ -33,20 +33,20 @@ STEPS = {
 }
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per arm: whether and where it left the finite numbers, its errors and memory, what may be said."""
     frame = numbers(item)
     return Table(frame, pd.DataFrame([_cells(row) for row in frame.to_dict("records")]), _notes(item, frame))
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """What each layer uses of fp16's range, and what it transforms with and without tanh."""
     return range_figure(item)
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per arm. What differs by seed is a text of one number per seed, in the order of the seeds."""
-    (data,) = item.parts.values()
+    data = item.only
     ends = item.probes["overflow"]
     gate = ends[ends["arm"] == GATE].set_index("seed")
     large = item.probes.get("published-size", pd.DataFrame(columns=["setting", "peak"])).set_index("setting")["peak"]
@@ -196,15 +196,13 @@ def _said(row: Mapping[str, Any]) -> str:
     return "NaN remains" if row["published_finite"] == 0 else NONE
 
 
-def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
-    (data,) = item.parts.values()
+def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
+    data = item.only
     context = data.context
     gate = frame[frame["arm"] == GATE]
     opened = len(gate) and gate["diverged"].iloc[0] == gate["seeds"].iloc[0]
-    changed = [f"changed: {' '.join(item.context['changes'])}"] if item.context["changes"] else []
     learnt = data.errors.query("metric == 'h1'")["baseline"].mean()
     return [
-        *changed,
         f"scale {item.context['scale']}, on {item.context['device']} ({item.context['processor']}), "
         f"{item.context['threads']} thread(s) per run",
         f"{data.title}, at {data.grid(data.resolutions[0])}, {context['data']['n_train']} training and "
