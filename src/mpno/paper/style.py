@@ -19,6 +19,8 @@ COLOURS: dict[str, Any] = {
     "half": _OKABE[1],
     "mixed": _OKABE[0],
     "schedule": _OKABE[4],
+    "mixed, stabiliser none": _OKABE[5],
+    "mixed, stabiliser norm": _OKABE[9],
     "mixed-e5m2": _OKABE[3],
     "mixed-e5m3": _OKABE[6],
     "mixed-e5m4": _OKABE[8],
