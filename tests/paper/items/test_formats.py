@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from mpno.paper.items import formats
-from mpno.paper.records import REFERENCE_COLUMNS, Item, ItemData
+from mpno.paper.records import NONE, REFERENCE_COLUMNS, Item, ItemData
 
 ERRORS: dict[str, tuple[float, ...]] = {
     "full": (0.100, 0.110, 0.090),
@@ -87,8 +87,13 @@ def test_a_change_in_both_readings(item: Item) -> None:
 def test_what_each_format_is(item: Item) -> None:
     frame = formats.numbers(item).set_index(["part", "arm"]).loc["darcy"]
     assert frame["unit_roundoff"].to_dict() == {
-        **{"full": 2.0**-24, "mixed": 2.0**-11, "mixed-bf16": 2.0**-8, "tf32": 2.0**-11},
-        **{"full-matmul": 2.0**-24, "mixed-bf16-matmul": 2.0**-8, "mixed-e5m2": 2.0**-3},
+        "full": 2.0**-24,
+        "mixed": 2.0**-11,
+        "mixed-bf16": 2.0**-8,
+        "tf32": 2.0**-11,
+        "full-matmul": 2.0**-24,
+        "mixed-bf16-matmul": 2.0**-8,
+        "mixed-e5m2": 2.0**-3,
     }
     assert frame.loc["tf32", "in_format"] == "contraction, real layers"
     assert frame.loc["mixed-bf16", "in_format"] == "block, real layers"
@@ -102,7 +107,7 @@ def test_what_a_reader_sees(item: Item) -> None:
     cells = drawn.shown.set_index(["data", "setting", "transform"])
     bf16 = cells.loc[("darcy", "mixed-bf16", "fft")]
     assert bf16["each seed"] == "0.1100 0.1180 0.1010" and bf16["points"].startswith("+0.97 [")
-    assert bf16["s/epoch"] == "–" and bf16["predicted MiB"] == "3.0"
+    assert bf16["s/epoch"] == NONE and bf16["predicted MiB"] == "3.0"
     native = cells.loc[("darcy", "mixed-bf16", "matmul")]
     assert native["s/epoch"] == "2.00" and native["verdict"] == "illustration: one seed"
     label = LABELS["tf32"]

@@ -11,7 +11,7 @@ import pytest
 
 from mpno.measurement.probes.ranges import ranges
 from mpno.paper.items import fp8
-from mpno.paper.records import REFERENCE_COLUMNS, Item, ItemData
+from mpno.paper.records import NONE, REFERENCE_COLUMNS, Item, ItemData
 
 LOSSES: dict[str, dict[str, list[list[float]]]] = {
     "darcy": {"mixed": [[1.0, 0.6, 0.4], [1.0, 0.5, 0.5]], "e4m3": [[1.1, 0.9, 0.7]]},
@@ -88,10 +88,15 @@ def item() -> Item:
 def test_both_parts_of_the_rule(item: Item) -> None:
     frame = fp8.numbers(item).set_index(["part", "arm", "seed"]).sort_index()
     assert frame["converges"].loc["finer"].to_dict() == {
-        **{("mixed", 0): True, ("mixed", 1): True},
-        **{("e5m2-clipped", 0): True, ("e5m2-clipped", 1): True},
-        **{("e4m3-clipped", 0): False, ("e4m3-clipped", 1): False},
-        **{("e4m3", 0): False, ("block", 0): True, ("scaled", 0): True},
+        ("mixed", 0): True,
+        ("mixed", 1): True,
+        ("e5m2-clipped", 0): True,
+        ("e5m2-clipped", 1): True,
+        ("e4m3-clipped", 0): False,
+        ("e4m3-clipped", 1): False,
+        ("e4m3", 0): False,
+        ("block", 0): True,
+        ("scaled", 0): True,
     }
     # The first of these is too far above FP16's, the second too little below its own beginning.
     row = frame.loc["finer", "e4m3-clipped"]
@@ -122,7 +127,7 @@ def test_what_a_reader_sees(item: Item) -> None:
     assert clipped["range foretells"] == "sums to 9.1 of the maximum: clipped from a mean of 0.11; gradients vanish"
     gone = cells.loc[("64x64", "mixed-fp8_e4m3", "every activation")]
     assert gone["converges"] == "0 of 1 (one seed)" and gone["stopped"] == "1 of 1: epoch 1, step 2, in block 0"
-    assert gone["last"] == "–" and "overflows from a mean of 0.11" in gone["range foretells"]
+    assert gone["last"] == NONE and "overflows from a mean of 0.11" in gone["range foretells"]
     coarse = cells.loc[("16x16", "mixed-fp8_e4m3", "every activation")]
     assert coarse["range foretells"] == "sums fit (0.57 of the maximum)"
     assert not drawn.shown.map(lambda cell: "nan" in cell or "None" in cell).any().any()
@@ -142,6 +147,7 @@ def test_the_figure_shows_every_loss_once_and_each_prediction(item: Item) -> Non
     assert foretold.set_index(["series", "x"]).loc[("fp8_e4m3", 64.0), "y"] == 4096 / 448
     assert len(points[points["panel"] == "c, measured"]) == 4
     assert points.loc[points["panel"] == "d", "series"].tolist() == ["mixed", "mixed"]
+    assert points.loc[points["panel"] == "d", "y"].tolist() == pytest.approx([0.1, 0.1])
     assert "simulated" in drawn.caption and drawn.alt
 
 

@@ -30,7 +30,7 @@ PUBLISHED = {"memory": "published_mb", "seconds_per_epoch": "published_seconds"}
 
 
 def table(item: Item) -> Table:
-    """A row per data set and arm: the format, the error of every seed, both readings of its change, cost, published cost."""
+    """A row per data set and arm: its format, every seed's error, both readings of the change, cost, published cost."""
     frame = numbers(item)
     shown = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
     return Table(frame, shown, _notes(item, frame), roles=list(frame["part"]))
@@ -151,13 +151,15 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
         )
     return [
         *notes,
-        "errors: relative, after the last epoch, mean ± sample standard deviation over seeds; points: of relative error, "
-        f"times 100; change: relative; both against full with the same transform, paired by seed, with the "
-        f"{100 * compare['confidence']:g} % t interval; margin {100 * compare['margin']:g} % of the error, fixed beforehand",
-        "fp16 is the paper's format; bf16 has fp32's range and 3 bits fewer than fp16, and nothing of it stands for fp16",
+        "errors: relative, after the last epoch, mean ± sample standard deviation over seeds; points: of relative "
+        "error, times 100; change: relative; both against full with the same transform, paired by seed, with the "
+        f"{100 * compare['confidence']:g} % t interval; margin {100 * compare['margin']:g} % of the error, fixed "
+        "beforehand",
+        "fp16 is the paper's format; bf16 has fp32's range and 3 bits fewer than fp16, and nothing of it stands for "
+        "fp16",
         "tf32 is a way to multiply, not to store: a graphics card rounds the operands of matrix products to it and "
-        "transforms in fp32. Here contraction and real layers round their operands, results and gradients to it, which is "
-        "more, and the transforms stay in full; stored, it takes 32 bits, so that its memory is full's",
+        "transforms in fp32. Here contraction and real layers round their operands, results and gradients to it, which "
+        "is more, and the transforms stay in full; stored, it takes 32 bits, so that its memory is full's",
         "s/epoch: median of exclusive, interleaved timings, only where this processor runs the setting natively",
         "predicted MiB: peak training memory from traced shapes and dtypes, predicted, not measured; none for formats "
         "that no hardware stores",

@@ -34,10 +34,11 @@ def figure(item: Item) -> Drawing:
     drawn, points = draw_curves_and_ranges(item)
     scale = item.context["scale"]
     caption = (
-        f"Training loss of FP8 and FP16 on Darcy flow at scale {scale} (a, b), and the range that a forward transform "
-        "after tanh needs (c: lines foretold for the largest field that tanh allows, marks measured in one step of an "
-        "untrained model, a cross where it was not finite) and the share of gradients that are zero in that step (d). "
-        "Dotted lines are simulated, as every setting here is on a CPU; thin lines are seeds."
+        f"Darcy flow at scale {scale}. Training loss in FP8 and FP16 on two grids (a, b; thin lines are seeds, bold ones "
+        "their geometric mean; FP8 is clipped, and what is not has the same curve or none), the share of a format's "
+        "maximum that a forward transform after tanh needs (c; lines are foretold for the largest field that tanh allows, "
+        "marks measured, a cross where the first step was not finite), and the share of gradients that are not zero in "
+        "the first step of an untrained model (d). Dotted: simulated; solid: predicted."
     )
     alt = "Training loss against epochs on two grids, and shares of range and of zero gradients against grid points"
     return Drawing(drawn, points, caption, alt)
@@ -161,7 +162,8 @@ def _stopped(rows: pd.DataFrame) -> str:
     if gone.empty:
         return NONE
     row = gone.iloc[0]
-    return f"{len(gone)} of {len(rows)}: epoch {row['diverged_epoch']:.0f}, step {row['diverged_step']:.0f}, in {row['diverged_where']}"
+    when = f"epoch {row['diverged_epoch']:.0f}, step {row['diverged_step']:.0f}"
+    return f"{len(gone)} of {len(rows)}: {when}, in {row['diverged_where']}"
 
 
 def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
@@ -177,23 +179,23 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
         )
     return [
         *notes,
-        "evidence: simulated: operands, the unscaled result of each one-dimensional pass and what is stored after it are "
-        "rounded to the format, and clipped there where the format is one that clips; gradients alike. Rounding inside a "
-        "transform and FP8 hardware's own scaling are not modelled",
-        f"converges, fixed beforehand: the last training loss is at most {WORSE:g} times FP16's of the same seed, and at "
-        f"least {100 * DROP:g} % below the first epoch's; numbers of several seeds stand in the order of the seeds; one "
-        "seed is an illustration. A run ends where a loss or a test error is not finite, on finer test grids too",
+        "evidence: simulated: operands, the unscaled result of each one-dimensional pass and what is stored after it "
+        "are rounded to the format, and clipped there where the format is one that clips; gradients alike. Rounding "
+        "inside a transform and FP8 hardware's own scaling are not modelled",
+        f"converges, fixed beforehand: the last training loss is at most {WORSE:g} times FP16's of the same seed, and "
+        f"at least {100 * DROP:g} % below the first epoch's; numbers of several seeds stand in the order of the seeds; "
+        "one seed is an illustration. A run ends where a loss or a test error is not finite, on finer test grids too",
         "quantised: block: forward transform, contraction and inverse transform alone; every activation: the real "
-        "layers' inputs, results and gradients too. The paper does not say which it means. Weights are kept in fp32 and "
-        "rounded where they are used",
+        "layers' inputs, results and gradients too. The paper does not say which it means. Weights are kept in fp32 "
+        "and rounded where they are used",
         "range foretells: before any run, from the format and the grid alone, of a forward transform after tanh: the "
         "largest sum that can come up over the maximum, and the mean of the field from which it exceeds it; gradients "
         "vanish: those of a relative L2 error, 1/n of n points, round to zero",
         "mixed-e5m2 and mixed-fp8_e5m2 are one format by two names; e5m3 has e4m3's mantissa and FP16's exponents, "
         "e4m10_max448 FP16's mantissa and e4m3's exponents and maximum; e4m10's smallest number is 2^-16, e4m3's 2^-9",
         "the paper: FP8, clipped, does not converge on Darcy flow at 128x128 (Appendix B.11, review discussion); no "
-        "curve or value of it could be had. The discussion reports that both formats fail in the first iteration without "
-        "clipping",
+        "curve or value of it could be had. The discussion reports that both formats fail in the first iteration "
+        "without clipping",
         *_first_step_notes(item),
     ]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from mpno.paper.records import Item, ItemData
-from mpno.paper.style import TEXT_WIDTH, colour, line, look
+from mpno.paper.style import COLOURS, TEXT_WIDTH, colour, line, look
 
 FORMATS = {"fp16": "mixed", "fp8_e5m2": "mixed-fp8_e5m2", "fp8_e4m3": "mixed-fp8_e4m3"}
 """The formats whose range is drawn, each in the colour of a setting."""
@@ -29,6 +30,7 @@ def draw_curves_and_ranges(item: Item) -> tuple[Figure, pd.DataFrame]:
             points += _curves(axes, data, letter)
             _frame(axes, f"({letter}) {name}: {data.grid(data.resolutions[0])}", "epoch", "training loss, relative H1")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            _log(axes)
         for axes in panels[len(parts) : 2]:
             axes.set_visible(False)
         points += _range(panels[2], item)
@@ -45,12 +47,12 @@ def _curves(axes: Any, data: ItemData, panel: str) -> list[dict[str, Any]]:
         each = rows.pivot(index="epoch", columns="seed", values="train_loss").sort_index()
         stroke = _stroke(arm, str(evidence[arm["name"]]))
         for seed in each:
-            thin = {"linewidth": 0.35, "alpha": 0.45, "marker": ""} if each.shape[1] > 1 else {}
+            thin = {"linewidth": 0.5, "alpha": 0.6, "marker": ""} if each.shape[1] > 1 else {}
             axes.plot(each.index, each[seed], **(stroke | thin))
             points += [_point(panel, arm["name"], seed, x, y, evidence[arm["name"]]) for x, y in each[seed].items()]
         if each.shape[1] > 1:
-            mean = each.dropna().mean(axis=1)
-            axes.plot(mean.index, mean, **(stroke | {"linewidth": 1.2}))
+            mean = np.exp(np.log(each.dropna()).mean(axis=1))
+            axes.plot(mean.index, mean, **(stroke | {"linewidth": 1.3}))
     return points
 
 
@@ -72,7 +74,13 @@ def _range(axes: Any, item: Item) -> list[dict[str, Any]]:
             axes.plot(row["points"] ** 0.5, row["share"], color=colour(setting), linestyle="", **mark)
             points.append(_point("c, measured", name, None, row["points"] ** 0.5, row["share"], row["evidence"]))
     axes.axhline(1.0, color="0.4", linewidth=0.6)
-    axes.annotate("maximum", (0.99, 1.0), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=5)
+    last = foretold[foretold["format"].isin(FORMATS)].sort_values("points").groupby("format").last()
+    for name, row in last.iterrows():
+        below = name == "fp16"
+        place = {"ha": "left" if below else "right", "va": "center", "textcoords": "offset points", "fontsize": 5}
+        where, shift = (row["points"] ** 0.5, row["share"]), (-12, -16) if below else (-12, 2)
+        axes.annotate(NAMES[str(name)], where, xytext=shift, color=colour(FORMATS[str(name)]), **place)
+    axes.annotate("maximum", (0.01, 1.0), xycoords=("axes fraction", "data"), va="bottom", fontsize=5)
     _frame(axes, "(c) largest sum of a transform after tanh", "points along each of two axes", "share of the maximum")
     axes.set_yscale("log")
     _by_grid(axes, sorted({round(n**0.5) for n in foretold["points"]}))
@@ -85,20 +93,21 @@ def _zero(axes: Any, item: Item) -> list[dict[str, Any]]:
     if frame is None:
         axes.set_visible(False)
         return points
-    for precision, rows in frame.dropna(subset=["zero"]).groupby("precision", sort=False):
+    shown = frame[frame["precision"].isin(COLOURS)].dropna(subset=["zero"])
+    for precision, rows in shown.groupby("precision", sort=False):
         rows = rows.sort_values("points")
         stroke = _stroke({"label": precision, "recipe": ""}, rows["evidence"].iloc[0])
-        axes.plot(rows["points"] ** 0.5, rows["zero"], **(stroke | {"linewidth": 1.0}))
+        axes.plot(rows["points"] ** 0.5, 1 - rows["zero"], **(stroke | {"linewidth": 1.0, "markevery": 1}))
         for row in rows.to_dict("records"):
-            points.append(_point("d", precision, None, row["points"] ** 0.5, row["zero"], row["evidence"]))
-    _frame(axes, "(d) first step, no loss scaling", "points along each of two axes", "share of gradients that are zero")
-    axes.set_ylim(0, 1.02)
+            points.append(_point("d", precision, None, row["points"] ** 0.5, 1 - row["zero"], row["evidence"]))
+    _frame(axes, "(d) first step, no loss scaling", "points along each of two axes", "share of gradients not zero")
+    axes.set_yscale("log")
     _by_grid(axes, sorted({round(n**0.5) for n in frame["points"]}))
     return points
 
 
 def _stroke(arm: dict[str, Any], evidence: str) -> dict[str, Any]:
-    """Colour by setting, dashes by evidence, a circle where the block alone is quantised, a triangle under loss scaling."""
+    """Colour by setting, dashes by evidence, circles where the block alone is quantised, triangles if loss is scaled."""
     scaled, block = "loss scaling" in arm["recipe"], arm["label"].startswith("half")
     return {
         "color": colour(arm["label"]),
@@ -129,12 +138,21 @@ def _by_grid(axes: Any, sizes: list[int]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def _log(axes: Any) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _legend(figure: Figure, parts: list[ItemData]) -> None:
+    """One entry for what clips and what does not: where both have a curve it is the same."""
     handles: dict[str, Line2D] = {}
     for data in parts:
         evidence = data.arms.set_index("arm")["evidence"]
         for arm in data.context["arms"]:
-            name = arm["label"] + (", loss scaled" if "loss scaling" in arm["recipe"] else "")
+            name = arm["label"].removesuffix("_sat").replace("mixed-e5m2", "mixed-fp8_e5m2")
+            name += ", loss scaled" if "loss scaling" in arm["recipe"] else ""
             stroke = _stroke(arm, str(evidence[arm["name"]]))
             handles.setdefault(name, Line2D([], [], label=name, **stroke))
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=4, frameon=False, handlelength=2.6)
