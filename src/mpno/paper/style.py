@@ -24,6 +24,10 @@ COLOURS: dict[str, Any] = {
     "mixed-e5m2": _OKABE[3],
     "mixed-e5m3": _OKABE[6],
     "mixed-e5m4": _OKABE[8],
+    # One format by two names, clipped or not: the same numbers while nothing overflows.
+    **dict.fromkeys(("mixed-fp8_e5m2", "mixed-fp8_e5m2_sat", "half-fp8_e5m2", "half-fp8_e5m2_sat"), _OKABE[3]),
+    **dict.fromkeys(("mixed-fp8_e4m3", "mixed-fp8_e4m3_sat", "half-fp8_e4m3", "half-fp8_e4m3_sat"), _OKABE[4]),
+    **dict.fromkeys(("mixed-e4m10_max448", "mixed-e4m10_max448_sat"), _OKABE[9]),
 }
 """One colour per setting, told apart by colour-blind readers; the transform is in the marker."""
 

@@ -68,9 +68,10 @@ def advice(
     if range is None or not over:
         return None
     finer = "here" if over[0] == 1 else f"on a grid {over[0]} times finer"
+    fate = "is clipped" if get_format(range["format"]).saturates else "must overflow"
     return (
         f"{finer} the half transform of {range['layer']} needs {range[f'{over[0]}x']:.3g} of the range of "
-        f"{range['format']}, so it must overflow; choose {_safe_transform(setting)}"
+        f"{range['format']}, so it {fate}; choose {_safe_transform(setting)}"
     )
 
 
