@@ -19,20 +19,24 @@ def inference(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[di
 
     Args:
         arms: of fields or bodies.
-        settings: ``{"settings": [...]}``, short forms of precision settings.
+        settings: ``{"settings": [...]}``, short forms of precision settings; besides ``control``, one that is coarse
+            enough to be told from full.
 
     Returns:
-        Rows by part, arm, seed and setting, the one it was trained in first: resolution, as_trained, l2, h1 (None where
-        not finite, h1 of fields alone), finite, trained (``finished`` or ``diverged``: such a run is not evaluated),
-        evidence, range (share of its format's range that a half transform used), advice where it is not finite.
+        Rows by part, arm, seed and setting, the one it was trained in first: resolution, role (``trained``,
+        ``setting``, ``control``), l2, h1 (None where not finite, h1 of fields alone), finite, trained (``finished`` or
+        ``diverged``: such a run is not evaluated), evidence, range (share of its format's range that a half transform
+        used), advice where it is not finite.
 
     Raises:
         MpnoError: no settings, an unknown key or setting.
     """
-    if set(settings) != {"settings"} or not settings["settings"]:
+    if not settings.get("settings") or set(settings) - {"settings", "control"}:
         given = ", ".join(settings) or "none"
-        raise MpnoError(f"probe inference: has settings {given}; give the list settings: [amp, half, ...]")
-    asked = [PrecisionSetting.of(value, where="probe inference") for value in settings["settings"]]
+        raise MpnoError(f"probe inference: has {given}; give the list settings: [amp, half, ...], and perhaps control")
+    control = [settings["control"]] if "control" in settings else []
+    roles = [*((value, "setting") for value in settings["settings"]), *((value, "control") for value in control)]
+    asked = {PrecisionSetting.of(value, where="probe inference"): role for value, role in roles}
     return [
         {"part": arm.part, "arm": arm.name, "seed": seed} | row
         for arm in arms
@@ -41,13 +45,13 @@ def inference(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[di
     ]
 
 
-def _of_run(arm: ProbedArm, run: Path, asked: Sequence[PrecisionSetting]) -> list[dict[str, Any]]:
+def _of_run(arm: ProbedArm, run: Path, asked: Mapping[PrecisionSetting, str]) -> list[dict[str, Any]]:
     own = arm.spec.precision.at(1.0)
     resolution = arm.spec.data.resolution
     gone = diverged(run)
     rows = []
-    for setting in dict.fromkeys([own, *asked]):
-        row = {"setting": setting.label, "resolution": resolution, "as_trained": setting == own}
+    for setting, role in ({own: "trained"} | {key: role for key, role in asked.items() if key != own}).items():
+        row = {"setting": setting.label, "role": role, "resolution": resolution}
         if gone:
             rows.append(row | {"l2": None, "finite": False, "trained": "diverged"})
             continue
