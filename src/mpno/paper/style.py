@@ -76,4 +76,4 @@ def new_figure(height: float, columns: int) -> tuple[Figure, list[Any]]:
     """A figure of the text width with `columns` panels, without touching pyplot's state."""
     with look():
         figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
-        return figure, list(figure.subplots(1, columns))
+        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
