@@ -49,8 +49,10 @@ def row(item: Item, part: str, arm: str) -> dict:
 def test_cp_is_set_against_dense_of_the_same_setting_and_seed(item: Item) -> None:
     found = row(item, "darcy", "cp-mixed")
     assert found["weights"] == "CP"
-    assert found["cp_change"] == pytest.approx(statistics.mean(c / m - 1 for c, m in zip(CP_MIXED, MIXED)))
-    assert found["change"] == pytest.approx(statistics.mean(m / f - 1 for m, f in zip(CP_MIXED, CP)))
+    assert found["cp_change"] == pytest.approx(
+        statistics.mean(c / m - 1 for c, m in zip(CP_MIXED, MIXED, strict=False))
+    )
+    assert found["change"] == pytest.approx(statistics.mean(m / f - 1 for m, f in zip(CP_MIXED, CP, strict=True)))
 
 
 def test_the_control_speaks_for_dense_weights_alone(item: Item) -> None:
@@ -59,7 +61,7 @@ def test_the_control_speaks_for_dense_weights_alone(item: Item) -> None:
 
 
 def test_the_cost_of_mixed_is_compared_between_the_weights(item: Item) -> None:
-    ratios = [(c / f) / (m / d) - 1 for c, f, m, d in zip(CP_MIXED, CP, MIXED, FULL)]
+    ratios = [(c / f) / (m / d) - 1 for c, f, m, d in zip(CP_MIXED, CP, MIXED, FULL, strict=False)]
     notes = [note for note in dense_cp.table(item).notes if note.startswith("darcy: ratio of mixed to full")]
     assert len(notes) == 1 and f"{100 * statistics.mean(ratios):+.1f} % [" in notes[0]
 

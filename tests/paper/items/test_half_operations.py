@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 
+import pandas as pd
 import pytest
 from desk_toy import Toy, item_context, part, reference
 from scipy import stats
@@ -39,7 +40,9 @@ def item() -> Item:
     }
     arms["mixed-e5m2"] = Toy("mixed-e5m2", [0.2, 0.4, 0.61], against="fff", role="control", loss=[2, 2.1, 2.3])
     said = [
-        (t.lower(), name, v, "B.7") for t, pair in PUBLISHED.items() for name, v in zip(("memory", "train_l2"), pair)
+        (t.lower(), name, v, "B.7")
+        for t, pair in PUBLISHED.items()
+        for name, v in zip(("memory", "train_l2"), pair, strict=True)
     ]
     data = part(arms, control=("mixed-e5m2", ["fff"]))
     return Item(item_context("half-operations"), {"darcy": data}, {}, reference(*said))
@@ -84,8 +87,6 @@ def test_the_published_row_stands_beside_and_only_where_there_is_one(item: Item)
 
 
 def test_the_order_of_memory_is_compared_by_rank(item: Item) -> None:
-    import pandas as pd
-
     frame = half_operations.numbers(item)
     assert "too few" not in half_operations._agreement(frame.assign(published_size_bytes=frame["predicted_bytes"]))
     order = frame.assign(published_size_bytes=frame["published_memory"])
@@ -118,3 +119,11 @@ def test_a_seed_that_diverged_leaves_the_others(item: Item) -> None:
     found = half_operations.table(broken)
     assert found.shown.set_index("triple").loc["HFF", "seeds"] == "2 of 3"
     assert found.shown.set_index("triple").loc["HFF", "verdict"] == "diverged in 1"
+
+
+def test_the_published_effects_are_means_over_four_pairs() -> None:
+    errors = dict(zip(TRIPLES, [9.00, 8.71, 8.76, 8.15, 9.13, 7.51, 8.75, 7.49], strict=True))
+    told = half_operations.published_effects(reference(*((t.lower(), "train_l2", v, "B.7") for t, v in errors.items())))
+    ratios = [errors[f"{pair}H"] / errors[f"{pair}F"] for pair in ("FF", "FH", "HF", "HH")]
+    assert told.endswith(f"inverse transform {100 * (math.prod(ratios) ** 0.25 - 1):+.1f} %")
+    assert half_operations.published_effects(reference(("fff", "train_l2", 9.0, "B.7"))) == ""

@@ -13,7 +13,7 @@ from mpno.paper.comparison import change_of, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, Item, ItemData
 from mpno.paper.statistics import paired_change
-from mpno.paper.style import colour, look, new_figure
+from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 from mpno.specs.sets import title_of
 
 SHOWN = {"dense": "o", "CP": "s"}
@@ -117,10 +117,11 @@ def figure(item: Item) -> Drawing:
         drawn, panels = new_figure(2.1, 2 * len(item.parts))
         for index, (part, data) in enumerate(item.parts.items()):
             points += _here(panels[index], frame[frame["part"] == part], data)
-            panels[index].set(title=f"({'abcd'[index]}) {part}, here", ylabel="test H1" if not index else "")
+            name = title_of(data.context["data"]["name"]).split()[0]
+            panels[index].set(title=f"({'abcd'[index]}) {name},\nhere", ylabel="test H1" if not index else "")
             points += _published(panels[len(item.parts) + index], item, part)
             letter = "abcd"[len(item.parts) + index]
-            panels[len(item.parts) + index].set(title=f"({letter}) {part}, published")
+            panels[len(item.parts) + index].set(title=f"({letter}) {name},\npublished")
         for axes in panels:
             axes.set(xlabel="s per epoch")
             axes.margins(0.18)
@@ -128,11 +129,17 @@ def figure(item: Item) -> Drawing:
         _legend(drawn, panels[-1])
     caption = (
         "Test H1 error against seconds per epoch with dense and CP weights. (a, b) Settings that run natively here, "
-        "seeds (small) and mean; the others have no time here. (c, d) Published: read off the authors' plot "
-        "(128x128 points, GPU, means of 3 seeds)."
+        f"seeds (small) and mean{_untimed(frame)}. (c, d) Published: read off the authors' plot (128x128 points, GPU, "
+        "means of 3 seeds), on axes of its own."
     )
     alt = "Scatter plots of error against time per epoch, dense and CP weights, full and mixed precision."
     return Drawing(drawn, pd.DataFrame(points), caption, alt)
+
+
+def _untimed(frame: pd.DataFrame) -> str:
+    """The settings that have no time here."""
+    names = list(dict.fromkeys(frame.loc[frame["seconds_per_epoch"].isna(), "setting"]))
+    return f"; {' and '.join(names)} have no native time" if names else ""
 
 
 def _here(axes: Any, frame: pd.DataFrame, data: ItemData) -> list[dict[str, Any]]:
@@ -141,15 +148,9 @@ def _here(axes: Any, frame: pd.DataFrame, data: ItemData) -> list[dict[str, Any]
     for row in timed.to_dict("records"):
         shade, marker = colour(row["setting"]), SHOWN[row["weights"]]
         for seed, value in data.values(row["arm"], "h1", data.resolutions[0]).items():
-            axes.plot(row["seconds_per_epoch"], value, marker, color=shade, markersize=2, alpha=0.5, markeredgewidth=0)
+            axes.plot(row["seconds_per_epoch"], value, marker, **seed_dot(shade))
             points.append(_point(row, f"{row['part']}, here", value) | {"seed": seed})
-        axes.plot(row["seconds_per_epoch"], row["h1_mean"], marker, color=shade, markersize=4.5)
-    without = [
-        f"{row['setting']}, {row['weights']}" for row in frame[frame["seconds_per_epoch"].isna()].to_dict("records")
-    ]
-    if without:
-        text = "no native time:\n" + "\n".join(without)
-        axes.text(0.98, 0.98, text, transform=axes.transAxes, ha="right", va="top", fontsize=5, color="0.4")
+        axes.plot(row["seconds_per_epoch"], row["h1_mean"], marker, **mean_dot(shade, row["evidence"]))
     return points
 
 

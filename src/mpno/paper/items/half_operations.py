@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, spread, training_loss
 from mpno.paper.comparison import error_cell, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, Item, ItemData
 from mpno.paper.statistics import Change, paired_change
-from mpno.paper.style import colour, look, new_figure
+from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 from mpno.specs import PrecisionSetting
 
 STEPS = ("transform", "contraction", "inverse transform")
@@ -133,8 +132,7 @@ def _notes(item: Item, frame: pd.DataFrame, effects: Mapping[str, Change]) -> li
     steps = "; ".join(
         f"{step} {percent_cell(change.mean, change.low, change.high)}" for step, change in effects.items()
     )
-    said = _said(item.reference, "train_l2")
-    theirs = "; ".join(f"{step} {100 * _geometric(said, place):+.1f} %" for place, step in enumerate(STEPS))
+    theirs = published_effects(item.reference)
     return [
         *item_notes(item.context),
         *arm_notes(data),
@@ -145,7 +143,7 @@ def _notes(item: Item, frame: pd.DataFrame, effects: Mapping[str, Change]) -> li
         f"differs: yes where the interval at {100 * (1 - (1 - confidence) / max(1, count)):.2f} % excludes no change, "
         f"so that all {count} comparisons hold together at {100 * confidence:g} % (Bonferroni)",
         f"each step in half, in the mean over the four pairs that differ in it alone: {steps}",
-        f"the same from the published train errors, which have no seeds: {theirs}",
+        *([f"the same from the published train errors, which have no seeds: {theirs}"] if theirs else []),
         *COSTS,
         "published size: 128 x 128, batch 64, CP weights of rank 0.05, 64 x 64 modes, width 32; in brackets the share "
         f"of FFF's. {_agreement(frame)}",
@@ -155,10 +153,16 @@ def _notes(item: Item, frame: pd.DataFrame, effects: Mapping[str, Change]) -> li
     ]
 
 
-def _geometric(values: Mapping[str, float], place: int) -> float:
-    """Relative change from F to H in one place, in the geometric mean over the pairs."""
-    logs = [math.log(value) * (1 if triple[place] == "H" else -1) for triple, value in values.items()]
-    return math.expm1(2 * sum(logs) / len(logs)) if logs else math.nan
+def published_effects(reference: pd.DataFrame) -> str:
+    """What each step in half changes of the published train error, in the geometric mean over its four pairs."""
+    values = _said(reference, "train_l2")
+    if len(values) < 2 ** len(STEPS):
+        return ""
+    parts = []
+    for place, step in enumerate(STEPS):
+        logs = [math.log(value) * (1 if triple[place] == "H" else -1) for triple, value in values.items()]
+        parts.append(f"{step} {100 * math.expm1(2 * sum(logs) / len(logs)):+.1f} %")
+    return "; ".join(parts)
 
 
 def _agreement(frame: pd.DataFrame) -> str:
@@ -166,7 +170,7 @@ def _agreement(frame: pd.DataFrame) -> str:
     known = frame.dropna(subset=["published_size_bytes", "published_memory"])
     if len(known) < 3:
         return "Orders of memory are not compared: too few values"
-    tau = stats.kendalltau(known["published_size_bytes"], known["published_memory"]).statistic
+    tau = known["published_size_bytes"].corr(known["published_memory"], method="kendall")
     return f"Kendall's tau-b between predicted and published memory: {tau:.2f} over {len(known)} triples"
 
 
@@ -216,13 +220,12 @@ def _seeds(
     for triple, each in values.items():
         change = paired_change(each, values["FFF"])
         shade = colour("mixed" if "H" in triple else "amp")
-        face = shade if evidence[triple] == "native" else "white"
         for seed, value in zip(sorted(set(each) & set(values["FFF"])), change.each, strict=True):
-            axes.plot(100 * value, places[triple], "o", color=shade, markersize=2, alpha=0.5, markeredgewidth=0)
+            axes.plot(100 * value, places[triple], "o", **seed_dot(shade))
             points.append(
                 {"panel": name, "triple": triple, "seed": seed, "change": value, "evidence": evidence[triple]}
             )
-        axes.plot(100 * change.mean, places[triple], "o", color=shade, markerfacecolor=face, markersize=4)
+        axes.plot(100 * change.mean, places[triple], "o", **mean_dot(shade, evidence[triple]))
     return points
 
 
@@ -240,5 +243,7 @@ def _shares(
             {"panel": f"{kind}: {name}", "triple": triple, "change": value, "evidence": kind}
             for triple, value in zip(rows["triple"], change, strict=True)
         ]
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.05, -0.02), handletextpad=0.1, borderpad=0)
+    axes.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, handletextpad=0, columnspacing=0.5
+    )
     return points

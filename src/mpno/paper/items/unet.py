@@ -12,7 +12,7 @@ from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes
 from mpno.paper.comparison import NONE, number_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import Item
-from mpno.paper.style import colour, look, new_figure
+from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 
 MARKERS = {"FNO": "o", "U-Net": "s"}
 
@@ -26,7 +26,7 @@ def numbers(item: Item) -> pd.DataFrame:
     said = item.reference[item.reference["metric"] == "memory_saving"]
     rows = []
     for part, data in item.parts.items():
-        made = {name: {"part": part} | arm_row(data, name) for name in data.arm_names}
+        made: dict[str, dict[str, Any]] = {name: {"part": part} | arm_row(data, name) for name in data.arm_names}
         for row in made.values():
             row["saving"] = (
                 _saving(row["predicted_bytes"], made[row["against"]]["predicted_bytes"]) if row["against"] else math.nan
@@ -139,11 +139,10 @@ def _errors(axes: Any, rows: pd.DataFrame, data: Any) -> list[dict[str, Any]]:
     for row in rows.to_dict("records"):
         shade, marker, x = colour(row["setting"]), MARKERS[row["model"]], row["predicted_bytes"] / 2**20
         for seed, value in data.values(row["arm"], "l2", data.resolutions[0]).items():
-            axes.plot(x, value, marker, color=shade, markersize=2, alpha=0.5, markeredgewidth=0)
+            axes.plot(x, value, marker, **seed_dot(shade))
             keys = {"panel": "a", "model": row["model"], "setting": row["setting"], "evidence": row["evidence"]}
             points.append({**keys, "seed": seed, "predicted_mib": x, "l2": value})
-        face = shade if row["evidence"] == "native" else "white"
-        axes.plot(x, row["l2_mean"], marker, color=shade, markerfacecolor=face, markersize=5)
+        axes.plot(x, row["l2_mean"], marker, **mean_dot(shade, row["evidence"]))
     return points
 
 
