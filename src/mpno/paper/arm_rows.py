@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mpno.paper.comparison import (
     compared,
@@ -17,7 +18,7 @@ from mpno.paper.comparison import (
     power,
     seeds_cell,
 )
-from mpno.paper.records import NONE, ItemData
+from mpno.paper.records import ItemData
 from mpno.specs.sets import errors_of
 
 NAMES = {"l2": "L2", "h1": "H1"}
@@ -50,8 +51,8 @@ def spread(name: str, values: Mapping[int, float]) -> dict[str, float]:
 def training_loss(data: ItemData, name: str) -> dict[int, float]:
     """The mean training loss of the last epoch of each seed that finished."""
     finished = data.values(name, data.context["compare"]["metric"], data.resolutions[0])
-    rows = data.history[data.history["arm"] == name].sort_values("epoch").drop_duplicates("seed", keep="last")
-    return {int(row["seed"]): float(row["train_loss"]) for row in rows.to_dict("records") if row["seed"] in finished}
+    rows = sorted(data.history.query("arm == @name").to_dict("records"), key=lambda row: row["epoch"])
+    return {int(row["seed"]): float(row["train_loss"]) for row in rows if row["seed"] in finished}
 
 
 def arm_cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -114,6 +115,7 @@ def power_note(data: ItemData) -> str:
     return f"control: {arms[rule['control']]['label']} {told} from {names}{tail}"
 
 
-def published_cell(values: Mapping[str, float], key: str, digits: int = 4) -> str:
-    """A published value of an arm with `digits` significant digits, an en dash where none could be sourced."""
-    return f"{values[key]:.{digits}g}" if key in values else NONE
+def said(reference: pd.DataFrame, **where: str) -> list[dict[str, Any]]:
+    """The published values with this setting, metric or place."""
+    rows = reference.to_dict("records")
+    return [row | {"value": float(row["value"])} for row in rows if all(row[key] == where[key] for key in where)]

@@ -99,7 +99,8 @@ def test_every_number_of_the_figure_is_among_its_points(item: Item) -> None:
     drawing = half_operations.figure(item)
     points = drawing.points
     assert len(points.query("panel == 'training loss'")) == 8 * 3
-    published = points.query("panel == 'published: memory'").set_index("triple")["change"]
+    rows = points.query("panel == 'published: memory'").to_dict("records")
+    published = {row["triple"]: row["change"] for row in rows}
     assert published["HHH"] == pytest.approx(7550 / 8870 - 1)
     labels = [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()]
     assert labels == TRIPLES

@@ -58,7 +58,8 @@ def test_a_training_that_diverged_is_said(item: Item) -> None:
 def test_the_figure_shows_every_seed_and_both_sizes(item: Item) -> None:
     points = unet.figure(item).points
     assert len(points.query("panel == 'a'")) == 3 + 3 + 2 + 3
-    bars = points.query("panel == 'b'").set_index(["model", "where"])["saved_percent"]
+    rows = points.query("panel == 'b'").to_dict("records")
+    bars = {(row["model"], row["where"]): row["saved_percent"] for row in rows}
     assert bars["U-Net", "published size"] == pytest.approx(50) and bars["FNO", "here"] == pytest.approx(25)
 
 

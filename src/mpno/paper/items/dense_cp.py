@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes
+from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import change_of, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, Item, ItemData
@@ -42,15 +42,13 @@ def numbers(item: Item) -> pd.DataFrame:
 
 
 def _said(item: Item, place: str, part: str, arm: str) -> dict[str, float]:
-    rows = _rows(item, place, part)
-    rows = rows[rows["setting"] == arm]
-    found = dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+    found = {row["metric"]: row["value"] for row in _rows(item, place, part) if row["setting"] == arm}
     return {key: found.get(key, math.nan) for key in ("seconds_per_epoch", "l2", "h1")}
 
 
-def _rows(item: Item, place: str, part: str) -> pd.DataFrame:
+def _rows(item: Item, place: str, part: str) -> list[dict[str, Any]]:
     """The published values of a data set in one of the two places."""
-    return item.reference[item.reference["place"] == f"{place}, {title_of(part).split()[0]}"]
+    return said(item.reference, place=f"{place}, {title_of(part).split()[0]}")
 
 
 def table(item: Item) -> Table:
@@ -103,10 +101,10 @@ def _reduction(data: ItemData, part: str) -> list[str]:
 
 
 def _source(item: Item, place: str) -> str:
-    rows = item.reference[item.reference["place"].str.startswith(place)]
-    if rows.empty:
+    rows = [row for row in said(item.reference) if row["place"].startswith(place)]
+    if not rows:
         return "no value could be sourced"
-    return f"{rows['provenance'].iloc[0]}; " + " / ".join(dict.fromkeys(rows["conditions"]))
+    return f"{rows[0]['provenance']}; " + " / ".join(dict.fromkeys(row["conditions"] for row in rows))
 
 
 def figure(item: Item) -> Drawing:
@@ -116,7 +114,7 @@ def figure(item: Item) -> Drawing:
     with look():
         drawn, panels = new_figure(2.1, 2 * len(item.parts))
         for index, (part, data) in enumerate(item.parts.items()):
-            points += _here(panels[index], frame[frame["part"] == part], data)
+            points += _here(panels[index], frame.query("part == @part"), data)
             name = title_of(data.context["data"]["name"]).split()[0]
             panels[index].set(title=f"({'abcd'[index]}) {name},\nhere", ylabel="test H1" if not index else "")
             points += _published(panels[len(item.parts) + index], item, part)
@@ -138,7 +136,8 @@ def figure(item: Item) -> Drawing:
 
 def _untimed(frame: pd.DataFrame) -> str:
     """The settings that have no time here."""
-    names = list(dict.fromkeys(frame.loc[frame["seconds_per_epoch"].isna(), "setting"]))
+    rows = frame.to_dict("records")
+    names = list(dict.fromkeys(row["setting"] for row in rows if math.isnan(row["seconds_per_epoch"])))
     return f"; {' and '.join(names)} have no native time" if names else ""
 
 
@@ -161,17 +160,17 @@ def _point(row: Mapping[str, Any], panel: str, value: float) -> dict[str, Any]:
 
 def _published(axes: Any, item: Item, part: str) -> list[dict[str, Any]]:
     points = []
-    wide = _rows(item, PLACES[0], part).pivot_table(index="setting", columns="metric", values="value", sort=False)
-    for arm, row in wide.iterrows():
-        kind, setting = weights_of(str(arm)), str(arm).removeprefix("cp-")
+    for arm in dict.fromkeys(row["setting"] for row in _rows(item, PLACES[0], part)):
+        row = _said(item, PLACES[0], part, arm)
+        kind, setting = weights_of(arm), arm.removeprefix("cp-")
         axes.plot(row["seconds_per_epoch"], row["h1"], SHOWN[kind], color=colour(setting), markersize=4.5)
-        said = {
+        keys = {
             "setting": setting,
             "weights": kind,
             "evidence": "published",
             "seconds_per_epoch": row["seconds_per_epoch"],
         }
-        points.append(_point(said, f"{part}, published", row["h1"]))
+        points.append(_point(keys, f"{part}, published", row["h1"]))
     return points
 
 

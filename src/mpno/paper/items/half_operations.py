@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from scipy import stats
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, spread, training_loss
+from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said, spread, training_loss
 from mpno.paper.comparison import error_cell, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, Item, ItemData
@@ -44,7 +45,7 @@ def numbers(item: Item) -> pd.DataFrame:
     confidence = data.context["compare"]["confidence"]
     together = 1 - (1 - confidence) / max(1, len(found) - 1)
     large = _published_size(item)
-    said = {metric: _said(item.reference, metric) for metric in ("seconds_per_epoch", "memory", "train_l2")}
+    stated = {metric: _said(item.reference, metric) for metric in ("seconds_per_epoch", "memory", "train_l2")}
     rows = []
     for arm in data.arm_names:
         triple = names.get(arm, "")
@@ -56,12 +57,16 @@ def numbers(item: Item) -> pd.DataFrame:
             row |= _columns("train_change", each) | {"train_joint_low": joint.low, "train_joint_high": joint.high}
             row["differs"] = joint.told_apart if len(joint.each) > 1 else None
         row["published_size_bytes"] = large.get(row["setting"], math.nan)
-        row |= {f"published_{metric}": values.get(triple, math.nan) for metric, values in said.items()}
+        row |= {f"published_{metric}": values.get(triple, math.nan) for metric, values in stated.items()}
         rows.append(row)
     frame = pd.DataFrame(rows)
     for column in ("predicted_bytes", "published_size_bytes", "published_memory"):
-        frame[f"{column}_of_fff"] = frame[column] / frame.loc[frame["triple"] == "FFF", column].iloc[0]
+        frame[f"{column}_of_fff"] = frame[column] / _base(frame)[column]
     return frame
+
+
+def _base(frame: pd.DataFrame) -> dict[Any, Any]:
+    return frame.query("triple == 'FFF'").to_dict("records")[0]
 
 
 def _columns(name: str, change: Change) -> dict[str, float]:
@@ -76,8 +81,7 @@ def _published_size(item: Item) -> dict[str, float]:
 
 def _said(reference: pd.DataFrame, metric: str) -> dict[str, float]:
     """The published values of a column, by triple."""
-    rows = reference[reference["metric"] == metric]
-    return {str(setting).upper(): float(value) for setting, value in zip(rows["setting"], rows["value"], strict=True)}
+    return {row["setting"].upper(): row["value"] for row in said(reference, metric=metric)}
 
 
 def _effects(values: Mapping[str, Mapping[int, float]], data: ItemData) -> dict[str, Change]:
@@ -128,7 +132,7 @@ def _with_share(row: Mapping[str, Any], column: str, unit: float, digits: int) -
 def _notes(item: Item, frame: pd.DataFrame, effects: Mapping[str, Change]) -> list[str]:
     data = item.parts[PART]
     confidence = data.context["compare"]["confidence"]
-    count = int((frame["triple"] != "").sum()) - 1
+    count = len(triples(data)) - 1
     steps = "; ".join(
         f"{step} {percent_cell(change.mean, change.low, change.high)}" for step, change in effects.items()
     )
@@ -170,7 +174,7 @@ def _agreement(frame: pd.DataFrame) -> str:
     known = frame.dropna(subset=["published_size_bytes", "published_memory"])
     if len(known) < 3:
         return "Orders of memory are not compared: too few values"
-    tau = known["published_size_bytes"].corr(known["published_memory"], method="kendall")
+    tau, _ = stats.kendalltau(known["published_size_bytes"], known["published_memory"])
     return f"Kendall's tau-b between predicted and published memory: {tau:.2f} over {len(known)} triples"
 
 
@@ -179,7 +183,7 @@ def figure(item: Item) -> Drawing:
     data = item.parts[PART]
     found = triples(data)
     frame = numbers(item)
-    rows = frame[frame["triple"] != ""].reset_index(drop=True)
+    rows = frame.query("triple != ''").reset_index(drop=True)
     places = {triple: len(found) - 1 - index for index, triple in enumerate(found)}
     points: list[dict[str, Any]] = []
     with look():
@@ -233,7 +237,7 @@ def _shares(
     axes: Any, rows: pd.DataFrame, places: Mapping[str, int], columns: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     points = []
-    base = rows[rows["triple"] == "FFF"].iloc[0]
+    base = _base(rows)
     for (name, column), marker, shade in zip(columns.items(), ("s", "^"), ("0.25", "0.6"), strict=True):
         change = rows[column] / base[column] - 1
         heights = [places[triple] for triple in rows["triple"]]

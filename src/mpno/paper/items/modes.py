@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes
+from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import number_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, Item
@@ -40,8 +40,7 @@ def numbers(item: Item) -> pd.DataFrame:
 
 
 def _said(reference: pd.DataFrame, place: str, arm: str) -> dict[str, float]:
-    rows = reference[(reference["place"] == place) & (reference["setting"] == arm)]
-    found = dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+    found = {row["metric"]: row["value"] for row in said(reference, place=place, setting=arm)}
     return {metric: found.get(metric, math.nan) for metric in ("seconds_per_epoch", "l2", "h1")}
 
 
@@ -75,10 +74,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _source(item: Item, short: str) -> str:
-    rows = item.reference[item.reference["place"] == PLACES[short]]
-    if rows.empty:
-        return "no value could be sourced"
-    return f"{rows['provenance'].iloc[0]}; {rows['conditions'].iloc[0]}"
+    rows = said(item.reference, place=PLACES[short])
+    return f"{rows[0]['provenance']}; {rows[0]['conditions']}" if rows else "no value could be sourced"
 
 
 def _span(item: Item, frame: pd.DataFrame) -> list[str]:
@@ -92,12 +89,13 @@ def figure(item: Item) -> Drawing:
     """Errors and predicted memory against modes here, and the published errors in a panel of their own."""
     data = item.parts[PART]
     frame = numbers(item)
+    rows = {row["arm"]: row for row in frame.to_dict("records")}
     points: list[dict[str, Any]] = []
     with look():
         drawn, panels = new_figure(2.0, 4)
         for axes, metric, title in ((panels[0], "l2", "(a) test L2"), (panels[1], "h1", "(b) test H1")):
             for name in data.arm_names:
-                row = frame[frame["arm"] == name].iloc[0]
+                row = rows[name]
                 for seed, value in data.values(name, metric, data.resolutions[0]).items():
                     points.append(_point(title, row, value, seed=seed, evidence=row["evidence"]))
             _lines(axes, frame, f"{metric}_mean")
@@ -105,7 +103,7 @@ def figure(item: Item) -> Drawing:
         _lines(panels[2], frame.assign(mib=frame["predicted_bytes"] / 2**20), "mib")
         panels[2].set(title="(c) memory, predicted", ylabel="MiB")
         points += [
-            _point("(c) MiB", row, row["predicted_bytes"] / 2**20, evidence="predicted") for _, row in frame.iterrows()
+            _point("(c) MiB", row, row["predicted_bytes"] / 2**20, evidence="predicted") for row in rows.values()
         ]
         points += _published(panels[3], item)
         panels[3].set(title="(d) L2, published")
@@ -145,15 +143,14 @@ def _lines(axes: Any, frame: pd.DataFrame, column: str) -> None:
 
 
 def _published(axes: Any, item: Item) -> list[dict[str, Any]]:
-    rows = item.reference[(item.reference["place"] == PLACES["ablation"]) & (item.reference["metric"] == "l2")]
-    rows = rows.assign(modes=rows["setting"].map(modes_of), kind=rows["setting"].str.partition("-")[0])
     points = []
-    for kind, group in rows.groupby("kind", sort=False):
-        axes.plot(group["modes"], group["value"], "D--", color=colour(str(kind)), markersize=3, linewidth=0.6)
-        points += [
-            {"panel": "(d) published L2", "setting": kind, "modes": int(m), "value": float(v), "evidence": "published"}
-            for m, v in zip(group["modes"], group["value"], strict=True)
-        ]
+    for row in said(item.reference, place=PLACES["ablation"], metric="l2"):
+        setting = row["setting"].rpartition("-")[0]
+        keys = {"panel": "(d) published L2", "setting": setting, "modes": modes_of(row["setting"])}
+        points.append({**keys, "value": row["value"], "evidence": "published"})
+    for setting in dict.fromkeys(point["setting"] for point in points):
+        line = [(point["modes"], point["value"]) for point in points if point["setting"] == setting]
+        axes.plot(*zip(*line, strict=True), "D--", color=colour(setting), markersize=3, linewidth=0.6)
     return points
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes
+from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import NONE, number_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import Item
+from mpno.paper.records import Item, ItemData
 from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 
 MARKERS = {"FNO": "o", "U-Net": "s"}
@@ -23,7 +23,6 @@ def numbers(item: Item) -> pd.DataFrame:
     The published sizes are another pair of models, larger, with weights of the FNO factorised.
     """
     large = item.probes.get("published-size")
-    said = item.reference[item.reference["metric"] == "memory_saving"]
     rows = []
     for part, data in item.parts.items():
         made: dict[str, dict[str, Any]] = {name: {"part": part} | arm_row(data, name) for name in data.arm_names}
@@ -32,10 +31,10 @@ def numbers(item: Item) -> pd.DataFrame:
                 _saving(row["predicted_bytes"], made[row["against"]]["predicted_bytes"]) if row["against"] else math.nan
             )
             row |= _large(large, row["model"], row["setting"])
-            stated = said[said["setting"] == f"{row['model'].lower()} {row['setting']}"]["value"]
-            row["published_saving_low"], row["published_saving_high"] = (
-                (float(stated.min()), float(stated.max())) if len(stated) else (math.nan, math.nan)
-            )
+            named = f"{row['model'].lower()} {row['setting']}"
+            stated = [each["value"] for each in said(item.reference, metric="memory_saving", setting=named)]
+            row["published_saving_low"] = min(stated, default=math.nan)
+            row["published_saving_high"] = max(stated, default=math.nan)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -44,7 +43,7 @@ def _large(frame: pd.DataFrame | None, model: str, setting: str) -> dict[str, fl
     """Predicted at the published size: bytes of the peak, and what is saved against full."""
     found: dict[str, float] = {}
     if frame is not None:
-        rows = frame[frame["part"] == model]
+        rows = frame.query("part == @model")
         found = dict(zip(rows["setting"], rows["peak"].astype(float), strict=True))
     peak = found.get(setting, math.nan)
     saving = _saving(peak, found.get("full", math.nan)) if setting != "full" else math.nan
@@ -82,7 +81,7 @@ def _notes(item: Item) -> list[str]:
     notes = item_notes(item.context)
     for data in item.parts.values():
         notes += arm_notes(data, part=data.context["arms"][0]["model"])
-    said = item.reference[item.reference["metric"] == "memory_saving"].to_dict("records")
+    stated = said(item.reference, metric="memory_saving")
     return [
         *notes,
         "the U-Net has no spectral block, so AMP is all the mixed precision it has; it has other parameters and "
@@ -92,7 +91,7 @@ def _notes(item: Item) -> list[str]:
         f"published size: {_sizes(item)}",
         *(
             f"saved, published, {row['setting']}: {row['value']:g} % ({row['provenance']}; {row['conditions']})"
-            for row in said
+            for row in stated
         ),
         "no published value of the comparison with the U-Net could be sourced: its cells are empty",
     ]
@@ -113,15 +112,15 @@ def figure(item: Item) -> Drawing:
     with look():
         drawn, (left, right) = new_figure(2.3, 2)
         for part, data in item.parts.items():
-            rows = frame[(frame["part"] == part) & (frame["role"] == "setting")]
+            rows = [row for row in frame.to_dict("records") if row["part"] == part and row["role"] == "setting"]
             points += _errors(left, rows, data)
         left.set(title="(a) error and memory, here", xlabel="predicted peak MiB", ylabel="test L2", xlim=(0, None))
-        points += _savings(right, frame[frame["role"] == "setting"])
+        points += _savings(right, frame.query("role == 'setting'"))
         right.set(title="(b) saved against full, predicted", ylabel="% of the peak")
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
         handles = [left.plot([], [], m, color="0.5", markersize=4, label=name)[0] for name, m in MARKERS.items()]
-        settings = dict.fromkeys(frame.loc[frame["role"] == "setting", "setting"])
+        settings = dict.fromkeys(frame.query("role == 'setting'")["setting"])
         handles += [left.plot([], [], "o", color=colour(s), markersize=4, label=s)[0] for s in settings]
         drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     caption = (
@@ -133,10 +132,11 @@ def figure(item: Item) -> Drawing:
     return Drawing(drawn, pd.DataFrame(points), caption, alt)
 
 
-def _errors(axes: Any, rows: pd.DataFrame, data: Any) -> list[dict[str, Any]]:
+def _errors(axes: Any, rows: Sequence[Mapping[str, Any]], data: ItemData) -> list[dict[str, Any]]:
     points = []
-    axes.plot(rows["predicted_bytes"] / 2**20, rows["l2_mean"], "-", color="0.8", linewidth=0.8, zorder=0)
-    for row in rows.to_dict("records"):
+    line = [(row["predicted_bytes"] / 2**20, row["l2_mean"]) for row in rows]
+    axes.plot(*zip(*line, strict=True), "-", color="0.8", linewidth=0.8, zorder=0)
+    for row in rows:
         shade, marker, x = colour(row["setting"]), MARKERS[row["model"]], row["predicted_bytes"] / 2**20
         for seed, value in data.values(row["arm"], "l2", data.resolutions[0]).items():
             axes.plot(x, value, marker, **seed_dot(shade))
