@@ -49,7 +49,7 @@ def test_published_values_stand_beside_as_many_modes(item: Item) -> None:
         f"0.0143, {DASH}, {DASH}",
         f"0.0148, {DASH}, {DASH}",
     ]
-    assert shown["published, dense: L2, H1, s"][2] == f"{DASH}, 0.05613, {DASH}"
+    assert shown["published, dense: L2, H1, s"].tolist()[2] == f"{DASH}, 0.05613, {DASH}"
 
 
 def test_the_figure_holds_its_numbers_and_published_ones_apart(item: Item) -> None:
