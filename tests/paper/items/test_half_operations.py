@@ -12,7 +12,7 @@ from desk_toy import Toy, item_context, part, reference
 from scipy import stats
 
 from mpno.paper.items import half_operations
-from mpno.paper.records import Item
+from mpno.paper.records import ItemTables
 
 TRIPLES = ["".join(letters) for letters in itertools.product("FH", repeat=3)]
 PUBLISHED = {"FFF": (8870, 9.0), "HFF": (7824, 9.13), "HHH": (7550, 7.49)}
@@ -26,7 +26,7 @@ def loss(triple: str, seed: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     labels = {"FFF": "amp+tanh", "HHH": "mixed"} | {t: f"mixed {t}" for t in TRIPLES[1:-1]}
     arms = {
         ("mixed" if triple == "HHH" else triple.lower()): Toy(
@@ -45,21 +45,21 @@ def item() -> Item:
         for name, v in zip(("memory", "train_l2"), pair, strict=True)
     ]
     data = part(arms, control=("mixed-e5m2", ["fff"]))
-    return Item(item_context("half-operations"), {"darcy": data}, {}, reference(*said))
+    return ItemTables(item_context("half-operations"), {"darcy": data}, {}, reference(*said))
 
 
-def row(item: Item, triple: str) -> dict:
+def row(item: ItemTables, triple: str) -> dict:
     frame = half_operations.numbers(item)
     return frame[frame["triple"] == triple].iloc[0].to_dict()
 
 
-def test_every_triple_has_its_arm_and_the_control_none(item: Item) -> None:
+def test_every_triple_has_its_arm_and_the_control_none(item: ItemTables) -> None:
     frame = half_operations.numbers(item)
     assert list(frame["triple"]) == [*TRIPLES, ""]
     assert row(item, "HFH")["transform"] == "H" and row(item, "HFH")["contraction"] == "F"
 
 
-def test_the_joint_interval_is_bonferroni_s(item: Item) -> None:
+def test_the_joint_interval_is_bonferroni_s(item: ItemTables) -> None:
     each = [loss("FHF", seed) / loss("FFF", seed) - 1 for seed in range(3)]
     half = stats.t.ppf(1 - 0.05 / 7 / 2, 2) * statistics.stdev(each) / math.sqrt(3)
     found = row(item, "FHF")
@@ -69,7 +69,7 @@ def test_the_joint_interval_is_bonferroni_s(item: Item) -> None:
     assert row(item, "FFH")["differs"]
 
 
-def test_a_step_s_effect_is_the_mean_of_its_four_pairs(item: Item) -> None:
+def test_a_step_s_effect_is_the_mean_of_its_four_pairs(item: ItemTables) -> None:
     table = half_operations.table(item)
     note = next(note for note in table.notes if note.startswith("each step in half"))
     # Levels and the other steps cancel within a pair, so the inverse transform's effect is exact.
@@ -77,7 +77,7 @@ def test_a_step_s_effect_is_the_mean_of_its_four_pairs(item: Item) -> None:
     assert "; contraction " in note and "transform +0.0 %" in note
 
 
-def test_the_published_row_stands_beside_and_only_where_there_is_one(item: Item) -> None:
+def test_the_published_row_stands_beside_and_only_where_there_is_one(item: ItemTables) -> None:
     shown = half_operations.table(item).shown.set_index("triple")
     assert shown.loc["HHH", "published MB"] == "7550 (85 %)"
     assert shown.loc["HHH", "published train L2"] == "7.49"
@@ -86,7 +86,7 @@ def test_the_published_row_stands_beside_and_only_where_there_is_one(item: Item)
     assert shown.loc["FFF", "change"] == "\N{EN DASH}" and shown.loc["FFF", "differs"] == "\N{EN DASH}"
 
 
-def test_the_order_of_memory_is_compared_by_rank(item: Item) -> None:
+def test_the_order_of_memory_is_compared_by_rank(item: ItemTables) -> None:
     frame = half_operations.numbers(item)
     assert "too few" not in half_operations._agreement(frame.assign(published_size_bytes=frame["predicted_bytes"]))
     order = frame.assign(published_size_bytes=frame["published_memory"])
@@ -95,7 +95,7 @@ def test_the_order_of_memory_is_compared_by_rank(item: Item) -> None:
     assert "too few" in half_operations._agreement(pd.DataFrame(frame.iloc[:1]))
 
 
-def test_every_number_of_the_figure_is_among_its_points(item: Item) -> None:
+def test_every_number_of_the_figure_is_among_its_points(item: ItemTables) -> None:
     drawing = half_operations.figure(item)
     points = drawing.points
     assert len(points.query("panel == 'training loss'")) == 8 * 3
@@ -106,12 +106,12 @@ def test_every_number_of_the_figure_is_among_its_points(item: Item) -> None:
     assert labels == TRIPLES
 
 
-def test_a_seed_that_diverged_leaves_the_others(item: Item) -> None:
+def test_a_seed_that_diverged_leaves_the_others(item: ItemTables) -> None:
     data = item.parts["darcy"]
     gone = data.errors.assign(
         status=data.errors["status"].where((data.errors["arm"] != "hff") | (data.errors["seed"] != 1), "diverged")
     )
-    broken = Item(
+    broken = ItemTables(
         item.context,
         {"darcy": type(data)(data.context, gone, data.history, data.arms, data.reference)},
         {},

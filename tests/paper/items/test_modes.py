@@ -8,13 +8,13 @@ import pytest
 from desk_toy import Toy, item_context, part, reference
 
 from mpno.paper.items import modes
-from mpno.paper.records import Item
+from mpno.paper.records import ItemTables
 
 DASH = "\N{EN DASH}"
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     arms = {}
     for count in (16, 4):
         arms[f"full-{count}"] = Toy("full", [1 / count], mib=count)
@@ -22,22 +22,22 @@ def item() -> Item:
     cp, dense = modes.PLACES.values()
     said = [("full-16", "l2", 0.0143, cp), ("mixed-16", "l2", 0.0148, cp), ("full-128", "l2", 0.0089, cp)]
     said += [("full-16", "h1", 0.05613, dense)]
-    return Item(item_context("modes"), {"darcy": part(arms)}, {}, reference(*said))
+    return ItemTables(item_context("modes"), {"darcy": part(arms)}, {}, reference(*said))
 
 
-def test_few_modes_come_before_many(item: Item) -> None:
+def test_few_modes_come_before_many(item: ItemTables) -> None:
     assert list(modes.numbers(item)["arm"]) == ["full-4", "mixed-4", "full-16", "mixed-16"]
     assert modes.numbers(item)["change"].dropna().tolist() == pytest.approx([0.02, 0.02])
 
 
-def test_one_seed_is_an_illustration(item: Item) -> None:
+def test_one_seed_is_an_illustration(item: ItemTables) -> None:
     shown = modes.table(item).shown
     assert shown["verdict"].tolist() == [DASH, "illustration: one seed"] * 2
     assert all("[" not in cell for cell in shown["change"])
     assert "One seed per point, an illustration." in modes.figure(item).caption
 
 
-def test_published_values_stand_beside_as_many_modes(item: Item) -> None:
+def test_published_values_stand_beside_as_many_modes(item: ItemTables) -> None:
     frame = modes.numbers(item).set_index("arm")
     assert frame.loc["full-16", "published_ablation_l2"] == 0.0143
     assert frame.loc["full-16", "published_first_h1"] == 0.05613
@@ -52,7 +52,7 @@ def test_published_values_stand_beside_as_many_modes(item: Item) -> None:
     assert shown["published, dense: L2, H1, s"].tolist()[2] == f"{DASH}, 0.05613, {DASH}"
 
 
-def test_the_figure_holds_its_numbers_and_published_ones_apart(item: Item) -> None:
+def test_the_figure_holds_its_numbers_and_published_ones_apart(item: ItemTables) -> None:
     drawing = modes.figure(item)
     here = [row["value"] for row in drawing.points.to_dict("records") if row["panel"] == "(a) test L2"]
     assert here == pytest.approx([1 / 16, 1.02 / 16, 1 / 4, 1.02 / 4])

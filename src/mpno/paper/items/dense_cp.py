@@ -11,7 +11,7 @@ import pandas as pd
 from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import change_of, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import NONE, Item, ItemData
+from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.statistics import paired_change
 from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 from mpno.specs.sets import title_of
@@ -26,7 +26,7 @@ def weights_of(arm: str) -> str:
     return "CP" if arm.startswith("cp-") else "dense"
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per data set and arm; `cp_change` is that of CP against dense weights in the same setting."""
     rows = []
     for part, data in item.parts.items():
@@ -41,17 +41,17 @@ def numbers(item: Item) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _said(item: Item, place: str, part: str, arm: str) -> dict[str, float]:
+def _said(item: ItemTables, place: str, part: str, arm: str) -> dict[str, float]:
     found = {row["metric"]: row["value"] for row in _rows(item, place, part) if row["setting"] == arm}
     return {key: found.get(key, math.nan) for key in ("seconds_per_epoch", "l2", "h1")}
 
 
-def _rows(item: Item, place: str, part: str) -> list[dict[str, Any]]:
+def _rows(item: ItemTables, place: str, part: str) -> list[dict[str, Any]]:
     """The published values of a data set in one of the two places."""
     return said(item.reference, place=f"{place}, {title_of(part).split()[0]}")
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per data set, kind of weights and setting, with the published row beside it."""
     frame = numbers(item)
     shown = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
@@ -100,14 +100,14 @@ def _reduction(data: ItemData, part: str) -> list[str]:
     return [f"{part}: ratio of mixed to full with CP weights against that with dense weights: {text}"]
 
 
-def _source(item: Item, place: str) -> str:
+def _source(item: ItemTables, place: str) -> str:
     rows = [row for row in said(item.reference) if row["place"].startswith(place)]
     if not rows:
         return "no value could be sourced"
     return f"{rows[0]['provenance']}; " + " / ".join(dict.fromkeys(row["conditions"] for row in rows))
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Test H1 against seconds per epoch: the native arms here, a panel per data set, and the published points apart."""
     frame = numbers(item)
     points: list[dict[str, Any]] = []
@@ -158,7 +158,7 @@ def _point(row: Mapping[str, Any], panel: str, value: float) -> dict[str, Any]:
     return keys | {"seconds_per_epoch": row["seconds_per_epoch"], "h1": value}
 
 
-def _published(axes: Any, item: Item, part: str) -> list[dict[str, Any]]:
+def _published(axes: Any, item: ItemTables, part: str) -> list[dict[str, Any]]:
     points = []
     for arm in dict.fromkeys(row["setting"] for row in _rows(item, PLACES[0], part)):
         row = _said(item, PLACES[0], part, arm)

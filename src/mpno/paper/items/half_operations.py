@@ -12,7 +12,7 @@ from scipy import stats
 from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said, spread, training_loss
 from mpno.paper.comparison import error_cell, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import NONE, Item, ItemData
+from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.statistics import Change, paired_change
 from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 from mpno.specs import PrecisionSetting
@@ -21,7 +21,7 @@ STEPS = ("transform", "contraction", "inverse transform")
 PART = "darcy"
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per triple: training loss against FFF, test error, predicted memory, and the published row beside it."""
     data = item.parts[PART]
     frame = numbers(item)
@@ -36,7 +36,7 @@ def triples(data: ItemData) -> dict[str, str]:
     return {PrecisionSetting.model_validate(arm["label"]).triple: arm["name"] for arm in arms}
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per arm. Changes are against FFF; the simultaneous interval holds for all seven triples together."""
     data = item.parts[PART]
     found = triples(data)
@@ -73,7 +73,7 @@ def _columns(name: str, change: Change) -> dict[str, float]:
     return {name: change.mean, f"{name}_low": change.low, f"{name}_high": change.high}
 
 
-def _published_size(item: Item) -> dict[str, float]:
+def _published_size(item: ItemTables) -> dict[str, float]:
     """Predicted peak bytes at the published size, by setting."""
     frame = item.probes.get("published-size")
     return {} if frame is None else dict(zip(frame["setting"], frame["peak"], strict=True))
@@ -129,7 +129,7 @@ def _with_share(row: Mapping[str, Any], column: str, unit: float, digits: int) -
     return number_cell(row[column] / unit, digits) + share
 
 
-def _notes(item: Item, frame: pd.DataFrame, effects: Mapping[str, Change]) -> list[str]:
+def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change]) -> list[str]:
     data = item.parts[PART]
     confidence = data.context["compare"]["confidence"]
     count = len(triples(data)) - 1
@@ -178,7 +178,7 @@ def _agreement(frame: pd.DataFrame) -> str:
     return f"Kendall's tau-b between predicted and published memory: {tau:.2f} over {len(known)} triples"
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Four panels over the eight triples: loss, test error and predicted memory here; the published values apart."""
     data = item.parts[PART]
     found = triples(data)

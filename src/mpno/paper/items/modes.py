@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import number_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import NONE, Item
+from mpno.paper.records import NONE, ItemTables
 from mpno.paper.style import colour, look, new_figure
 
 PART = "darcy"
@@ -25,7 +25,7 @@ def modes_of(arm: str) -> int:
     return int(arm.rpartition("-")[2])
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per arm, by number of modes, with the published values of as many modes."""
     data = item.parts[PART]
     rows = []
@@ -44,7 +44,7 @@ def _said(reference: pd.DataFrame, place: str, arm: str) -> dict[str, float]:
     return {metric: found.get(metric, math.nan) for metric in ("seconds_per_epoch", "l2", "h1")}
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per number of modes and setting, with the published values of as many modes beside it."""
     frame = numbers(item)
     seen = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
@@ -73,19 +73,19 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _source(item: Item, short: str) -> str:
+def _source(item: ItemTables, short: str) -> str:
     rows = said(item.reference, place=PLACES[short])
     return f"{rows[0]['provenance']}; {rows[0]['conditions']}" if rows else "no value could be sourced"
 
 
-def _span(item: Item, frame: pd.DataFrame) -> list[str]:
+def _span(item: ItemTables, frame: pd.DataFrame) -> list[str]:
     """How much of the grid's frequencies the most and the fewest modes keep."""
     points = item.parts[PART].context["data"]["resolution"]
     low, high = frame["modes"].min(), frame["modes"].max()
     return [f"modes: along each axis, both signs together; {low} to {high} of the grid's {points}"]
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Errors and predicted memory against modes here, and the published errors in a panel of their own."""
     data = item.parts[PART]
     frame = numbers(item)
@@ -142,7 +142,7 @@ def _lines(axes: Any, frame: pd.DataFrame, column: str) -> None:
         )
 
 
-def _published(axes: Any, item: Item) -> list[dict[str, Any]]:
+def _published(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
     points = []
     for row in said(item.reference, place=PLACES["ablation"], metric="l2"):
         setting = row["setting"].rpartition("-")[0]

@@ -11,13 +11,13 @@ import pandas as pd
 from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
 from mpno.paper.comparison import NONE, number_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import Item, ItemData
+from mpno.paper.records import ItemData, ItemTables
 from mpno.paper.style import colour, look, mean_dot, new_figure, seed_dot
 
 MARKERS = {"FNO": "o", "U-Net": "s"}
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per arm; savings are of predicted peak memory against the same model in full.
 
     The published sizes are another pair of models, larger, with weights of the FNO factorised.
@@ -54,7 +54,7 @@ def _saving(value: float, full: float) -> float:
     return 1 - value / full
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per model and setting: error, its change against full, memory and what is saved of it."""
     frame = numbers(item)
     shown = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
@@ -77,7 +77,7 @@ def _percent(share: float) -> str:
     return NONE if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def _notes(item: Item) -> list[str]:
+def _notes(item: ItemTables) -> list[str]:
     notes = item_notes(item.context)
     for data in item.parts.values():
         notes += arm_notes(data, part=data.context["arms"][0]["model"])
@@ -97,7 +97,7 @@ def _notes(item: Item) -> list[str]:
     ]
 
 
-def _sizes(item: Item) -> str:
+def _sizes(item: ItemTables) -> str:
     frame = item.probes.get("published-size")
     if frame is None:
         return "not asked at this scale"
@@ -105,7 +105,7 @@ def _sizes(item: Item) -> str:
     return "; ".join(f"{row['part']}: {row['model']}, {row['grid']}, batch {row['batch']}" for row in each)
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Error against predicted memory here, and what each setting saves, here and at the published sizes."""
     frame = numbers(item)
     points: list[dict[str, Any]] = []
