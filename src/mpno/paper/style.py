@@ -66,6 +66,16 @@ def colour(setting: str) -> Any:
     return COLOURS.get(setting, "0.6")
 
 
+def seed_dot(shade: Any) -> dict[str, Any]:
+    """How one seed is drawn over the larger marker of the mean."""
+    return {"color": shade, "markersize": 2.4, "markeredgecolor": "white", "markeredgewidth": 0.3, "zorder": 3}
+
+
+def mean_dot(shade: Any, evidence: str) -> dict[str, Any]:
+    """How a mean over seeds is drawn: filled where it was run natively, else hollow."""
+    return {"color": shade, "markersize": 4.5, "markerfacecolor": shade if evidence == "native" else "white"}
+
+
 def line(evidence: str) -> Any:
     """The line style of an evidence class; of two, the weaker one's."""
     kinds = evidence.split("/")
