@@ -63,7 +63,7 @@ class FieldNorm(nn.Module):
         x = hold_anew(x, "fp32")
         axes = tuple(range(1, x.ndim if self.kind == "group" else x.ndim - 1))
         variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        # Each product keeps what it multiplies, so each step is a recipe of its own: for the backward pass only x stays.
+        # Each product keeps what it multiplies, so each step is a recipe of its own: the backward pass needs x alone.
         y = cheap(lambda v, m: v - m, x, mean)
         y = cheap(lambda v, s: v * s, y, torch.rsqrt(variance + self.eps))
         gain, shift = self.gain, self.shift
