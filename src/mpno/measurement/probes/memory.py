@@ -31,7 +31,9 @@ def memory(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[
             where = f"probe memory, size {size['name']}, {precision}"
             spec = build_spec({**size["run"], "precision": precision}, where=where)
             if spec.data.name in BODIES:
-                raise MpnoError(f"{where}: bodies of {spec.data.name} differ in their points; take a part with its data")
+                raise MpnoError(
+                    f"{where}: bodies of {spec.data.name} differ in their points; take a part with its data"
+                )
             rows.append(_row(size["name"], spec))
     return rows
 

@@ -11,6 +11,7 @@ from mpno.datasets import open_split, read_attrs
 from mpno.datasets.layout import evidence_of_data
 from mpno.datasets.meshes import Body, open_bodies
 from mpno.measurement.probes.inputs import ProbedArm
+from mpno.specs import MpnoError
 from mpno.specs.sets import BODIES
 
 MOST = 32
@@ -31,6 +32,9 @@ def samples(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict
         ``target``, x and y the positions on [0, 1) along the last axis and the one before it, thinned to `MOST` points
         an axis (of three axes the middle slice). Of a body they are ``side`` and ``above``, x and y in metres, the
         value is its pressure at up to `POINTS` of the points that face the viewer.
+
+    Raises:
+        MpnoError: a field has no such channel, or the data file cannot be read.
     """
     parts = {arm.part: arm for arm in reversed(arms)}
     rows = []
@@ -47,6 +51,10 @@ def _field(arm: ProbedArm, attrs: Mapping[str, Any], settings: Mapping[str, Any]
     with open_split(arm.data, "test", arm.spec.data.resolution, 1) as stored:
         pair = {"input": stored.x[:1][0], "target": stored.y[:1][0]}
     for (view, fields), kind in zip(pair.items(), "xy", strict=True):
+        if channel >= len(fields):
+            raise MpnoError(
+                f"probe samples: channel {channel} of part {arm.part}; its {view} has {len(fields)}, from 0"
+            )
         units = attrs[f"units_{kind}"]
         field = fields[channel]
         field = field[len(field) // 2] if field.ndim == 3 else np.atleast_2d(field)
