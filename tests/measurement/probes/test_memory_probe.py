@@ -52,5 +52,5 @@ def test_bodies_take_a_body() -> None:
 
 
 def test_a_wrong_size_is_named() -> None:
-    with pytest.raises(MpnoError, match="probe memory, size small, full.*widht"):
+    with pytest.raises(MpnoError, match=r"probe memory, size small, full.*widht"):
         memory([], {"sizes": [{"name": "small", "run": run(model={"widht": 3}), "precisions": ["full"]}]})

@@ -47,7 +47,7 @@ def body_arm(folder: Path) -> ProbedArm:
 
     def ball(shift: float) -> Body:
         mesh = trimesh.creation.icosphere(subdivisions=4, radius=RADIUS)
-        vertices = mesh.vertices + [shift, 0, 1]
+        vertices = mesh.vertices + np.array([shift, 0, 1])
         return Body(
             vertices, mesh.faces, mesh.vertex_normals, np.ones(len(vertices)), vertices[:, 2], np.zeros(0), 20.0,
             np.arange(64.0).reshape(4, 4, 4) - 30, np.array([[-2.0, -1, 0], [2, 1, 2]]),
@@ -83,7 +83,7 @@ def test_the_channel_asked_for_and_each_part_once(tmp_path: Path) -> None:
 
 
 def test_a_channel_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MpnoError, match="channel 1 of part darcy; its target has 1, from 0"):
+    with pytest.raises(MpnoError, match="channel 1 of darcy; its target has 1, from 0"):
         samples([field_arm(tmp_path, "darcy")], {"channel": {"darcy": 1}})
 
 

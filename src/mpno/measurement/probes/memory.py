@@ -32,7 +32,7 @@ def memory(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[
             spec = build_spec({**size["run"], "precision": precision}, where=where)
             if spec.data.name in BODIES:
                 raise MpnoError(
-                    f"{where}: bodies of {spec.data.name} differ in their points; take a part with its data"
+                    f"{where}: bodies of {spec.data.name} differ in their points; take the part of them"
                 )
             rows.append(_row(size["name"], spec))
     return rows

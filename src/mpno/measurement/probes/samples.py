@@ -53,7 +53,7 @@ def _field(arm: ProbedArm, attrs: Mapping[str, Any], settings: Mapping[str, Any]
     for (view, fields), kind in zip(pair.items(), "xy", strict=True):
         if channel >= len(fields):
             raise MpnoError(
-                f"probe samples: channel {channel} of part {arm.part}; its {view} has {len(fields)}, from 0"
+                f"probe samples: channel {channel} of {arm.part}; its {view} has {len(fields)}, from 0"
             )
         units = attrs[f"units_{kind}"]
         field = fields[channel]
