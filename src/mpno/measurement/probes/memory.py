@@ -31,9 +31,7 @@ def memory(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[
             where = f"probe memory, size {size['name']}, {precision}"
             spec = build_spec({**size["run"], "precision": precision}, where=where)
             if spec.data.name in BODIES:
-                raise MpnoError(
-                    f"{where}: bodies of {spec.data.name} differ in their points; take the part of them"
-                )
+                raise MpnoError(f"{where}: bodies of {spec.data.name} differ in their points; take the part of them")
             rows.append(_row(size["name"], spec))
     return rows
 

@@ -52,9 +52,7 @@ def _field(arm: ProbedArm, attrs: Mapping[str, Any], settings: Mapping[str, Any]
         pair = {"input": stored.x[:1][0], "target": stored.y[:1][0]}
     for (view, fields), kind in zip(pair.items(), "xy", strict=True):
         if channel >= len(fields):
-            raise MpnoError(
-                f"probe samples: channel {channel} of {arm.part}; its {view} has {len(fields)}, from 0"
-            )
+            raise MpnoError(f"probe samples: channel {channel} of {arm.part}; its {view} has {len(fields)}, from 0")
         units = attrs[f"units_{kind}"]
         field = fields[channel]
         field = field[len(field) // 2] if field.ndim == 3 else np.atleast_2d(field)
@@ -90,5 +88,5 @@ def _facing(body: Body, away: int, towards: float) -> np.ndarray:
     return facing[np.linspace(0, len(facing) - 1, min(len(facing), POINTS)).round().astype(int)]
 
 
-def _short(value: float) -> float:
+def _short(value: Any) -> float:
     return float(f"{float(value):.{DIGITS}g}")
