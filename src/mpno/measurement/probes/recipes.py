@@ -20,10 +20,10 @@ APART = ("name", "modes", "width", "layers", "features", "contraction")
 
 
 def recipes(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per quantity of each part: part, arm, quantity, value, evidence, where the value is a number or words.
+    """One row per arm with a column per quantity, None where a recipe has none of it.
 
-    Seconds are of a whole training, evaluations included, in the mean over its runs, beside other jobs; evidence is
-    that of the runs where they were measured, of the data where it is about them, else ``stated``.
+    `seconds` is that of a whole training, evaluations included, in the mean over the runs that finished, beside other
+    jobs. The evidence is that of the runs, ``stated`` where there are none.
     """
     rows = []
     for arm in arms:
@@ -32,14 +32,9 @@ def recipes(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict
             "data": attrs["title"],
             "source": evidence_of_data(attrs),
             "licence": attrs["licence"],
-            "data seed": None if attrs["source"] == "fetch" else arm.spec.data.seed,
+            "data_seed": None if attrs["source"] == "fetch" else arm.spec.data.seed,
         }
-        found = [(data, evidence_of_data(attrs)), (_stated(arm.spec), "stated"), _measured(arm.runs)]
-        rows += [
-            {"part": arm.part, "arm": arm.name, "quantity": name, "value": value, "evidence": evidence}
-            for values, evidence in found
-            for name, value in values.items()
-        ]
+        rows.append({"part": arm.part, "arm": arm.name, **data, **_stated(arm.spec), **_measured(arm.runs)})
     return rows
 
 
@@ -49,26 +44,26 @@ def _stated(spec: RunSpec) -> dict[str, Any]:
     modes = getattr(model, "modes", None)
     return {
         "grid": shown(data.resolution, spec.axes, name=data.name),
-        "training samples": data.n_train,
-        "test samples": data.n_test,
-        "points of a body": data.points,
+        "n_train": data.n_train,
+        "n_test": data.n_test,
+        "points": data.points,
         "model": model.title,
         "modes": None if modes is None else "x".join(map(str, modes)),
         "width": getattr(model, "width", getattr(model, "features", None)),
         "layers": getattr(model, "layers", getattr(model, "depth", None)),
         "rank": None if contraction is None else contraction.rank,
-        "also of the model": _others(spec),
+        "more_of_model": _others(spec),
         "optimiser": NAMES[spec.optimizer.name],
         "rate": spec.optimizer.lr,
-        "weight decay": spec.optimizer.weight_decay,
+        "weight_decay": spec.optimizer.weight_decay,
         "schedule": {"none": "constant", "step": "StepLR", "one-cycle": "one-cycle"}[schedule.name],
-        "epochs to a step": schedule.step_epochs,
-        "factor of a step": schedule.gamma,
+        "step_epochs": schedule.step_epochs,
+        "gamma": schedule.gamma,
         "loss": training.loss.upper(),
         "normalised": "inputs and outputs" if training.normalise_output else "inputs",
         "batch": training.batch_size,
         "epochs": training.epochs,
-        "also of the training": training.techniques or None,
+        "techniques": training.techniques or None,
         "transform": ", ".join(spec.transforms) or None,
     }
 
@@ -89,14 +84,14 @@ def _words(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _measured(runs: Mapping[int, Path]) -> tuple[dict[str, Any], str]:
+def _measured(runs: Mapping[int, Path]) -> dict[str, Any]:
     records = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in runs.values()]
     seconds = [record["seconds"] for record in records if record["status"] == "finished"]
-    values = {
-        "seeds": ", ".join(map(str, runs)) or None,
+    return {
+        "seeds": len(runs),
         "parameters": records[0]["parameters"] if records else None,
-        "seconds of a training": sum(seconds) / len(seconds) if seconds else None,
-        "device": records[0]["processor"] if records else None,
+        "seconds": sum(seconds) / len(seconds) if seconds else None,
+        "processor": records[0]["processor"] if records else None,
         "threads": records[0]["threads"] if records else None,
+        "evidence": "/".join(sorted({record["evidence"] for record in records})) or "stated",
     }
-    return values, "/".join(sorted({record["evidence"] for record in records})) or "stated"

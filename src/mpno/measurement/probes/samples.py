@@ -16,7 +16,7 @@ from mpno.specs.sets import BODIES
 
 MOST = 32
 """Points of a field along each axis."""
-POINTS = 256
+POINTS = 512
 """Points of a body in each view."""
 DIGITS = 4
 """Significant digits: a picture shows no more."""
