@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from item_toy import context, part
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
 
 from mpno.paper.items.memory import bars, figure, table
 from mpno.paper.records import read_reference
@@ -34,35 +36,45 @@ def item() -> Any:
     )
 
 
+def columns(item: Any, where: str, data: str) -> dict[str, dict[str, Any]]:
+    """The rows of a block and data set by setting."""
+    rows = [row for row in bars(item).to_dict("records") if (row["where"], row["data"]) == (where, data)]
+    return {row["setting"]: row for row in rows}
+
+
+def of(rows: dict[str, dict[str, Any]], column: str) -> dict[str, Any]:
+    return {setting: row[column] for setting, row in rows.items()}
+
+
 def test_savings_are_against_full_in_percent(item: Any) -> None:
-    frame = bars(item)
-    darcy = frame[frame["data"] == "Darcy flow"].set_index("setting")
-    here = darcy[darcy["where"] == "this scale"]
-    assert here["memory"].to_dict() == {"full": 40, "amp": 30, "half": 44, "mixed": 10}
-    assert here["saving"].to_dict() == pytest.approx({"full": 0, "amp": 25, "half": -10, "mixed": 75})
-    sized = frame[frame["where"] == "published size"].set_index("setting")
-    assert sized.loc["mixed", "saving"] == pytest.approx(40) and sized.loc["mixed", "activations"] == 300
+    here = columns(item, "this scale", "Darcy flow")
+    assert of(here, "memory") == {"full": 40, "amp": 30, "half": 44, "mixed": 10}
+    assert of(here, "saving") == pytest.approx({"full": 0, "amp": 25, "half": -10, "mixed": 75})
+    sized = columns(item, "published size", "Navier-Stokes vorticity")["mixed"]
+    assert sized["saving"] == pytest.approx(40) and sized["activations"] == 300
 
 
 def test_published_readings_keep_their_card_unit_and_provenance(item: Any) -> None:
-    frame = bars(item)
-    published = frame[frame["where"] == "as published"]
-    v100 = published[published["data"] == "Navier-Stokes, V100"].set_index("setting")
-    # 28.9 and 45.0 percent, as the paper's plots have them.
-    assert v100["saving"].round(1).to_dict() == {"full": 0.0, "amp": 12.9, "half": 28.9, "mixed": 45.0}
-    assert all("authors' notebook" in text for text in v100["provenance"])
-    ahmed = published[published["data"] == "Ahmed body, card unknown"].set_index("setting")
-    assert ahmed.loc["mixed", "saving"] == 38.4 and pd.isna(ahmed.loc["mixed", "memory"])
-    assert set(published["evidence"]) == {"published"}
+    v100 = columns(item, "as published", "Navier-Stokes, V100")
+    # 12.9, 28.9 and 45.0 percent, as the authors' plots have them.
+    assert of(v100, "saving") == pytest.approx({"full": 0, "amp": 12.9, "half": 28.9, "mixed": 45.0}, abs=0.05)
+    assert all("authors' notebook" in text for text in of(v100, "provenance").values())
+    assert set(of(v100, "evidence").values()) == {"published"}
+    ahmed = columns(item, "as published", "Ahmed body, card unknown")["mixed"]
+    assert ahmed["saving"] == 38.4 and pd.isna(ahmed["memory"])
 
 
 def test_a_reader_sees_every_row_under_its_block(item: Any) -> None:
     found = table(item)
-    assert found.roles == list(found.numbers["where"]) and len(found.shown) == len(found.numbers)
+    assert (
+        found.roles is not None
+        and found.roles == list(found.numbers["where"])
+        and len(found.shown) == len(found.numbers)
+    )
     assert list(dict.fromkeys(found.roles)) == ["this scale", "published size", "as published"]
     cars = found.shown[found.shown["data set"].str.contains("Car")]
     assert all("stand-in" in name for name in cars["data set"])
-    assert not found.shown.isin(["nan", "nan %"]).any().any()
+    assert not {"nan", "nan %"} & set(found.shown.to_numpy().ravel())
     assert any("nvidia-smi" in note for note in found.notes) and any(
         "not the published" in note for note in found.notes
     )
@@ -75,7 +87,8 @@ def test_no_predicted_bar_shares_axes_with_a_published_one(item: Any) -> None:
         kinds.append({bool(bar.get_hatch()) for bar in axes.patches})
         assert kinds[-1] in ({True}, {False})
     assert kinds.count({False}) == 1
-    heights = {round(bar.get_height()) for axes in drawing.figure.axes for bar in axes.patches}
+    found = [bar for axes in drawing.figure.axes for bar in axes.patches if isinstance(bar, Rectangle)]
+    heights = {round(bar.get_height()) for bar in found}
     # The Ahmed body's reading stands alone: nothing to compare it with.
     assert {40, 30, 44, 10, 1000, 600, 11781, 6483} <= heights and 20000 not in heights
 
@@ -85,9 +98,3 @@ def test_settings_have_their_colours(item: Any) -> None:
     assert [bar.get_edgecolor()[:3] for bar in bars_of] == [
         pytest.approx(to_rgb(colour(name))) for name in ("full", "amp", "half", "mixed")
     ]
-
-
-def to_rgb(shade: Any) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb as convert
-
-    return convert(shade)
