@@ -34,6 +34,15 @@ COLOURS: dict[str, Any] = {
 LINES: dict[str, Any] = {"native": "-", "emulated": (0, (4, 1.5)), "simulated": (0, (1, 1))}
 """How the evidence of a curve is drawn."""
 
+SHORT = {
+    "darcy": "Darcy",
+    "navier-stokes": "Navier-Stokes",
+    "shallow-water": "Shallow water",
+    "car": "Car",
+    "ahmed": "Ahmed body",
+}
+"""Data sets as a narrow panel names them."""
+
 MARKERS = {"fft": "", "matmul": "s"}
 
 _RC = {
