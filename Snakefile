@@ -54,10 +54,12 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/paper.smk"
 
 
+# The records stand here by themselves: one that is gone comes back, though the report made of it is there.
 rule all:
     default_target: True
     input:
-        f"{OUT}/report/index.html",
+        report=f"{OUT}/report/index.html",
+        records=OF.all_records(),
 
 
 rule figures:
@@ -67,7 +69,8 @@ rule figures:
 
 rule item:
     input:
-        OF.drawn(),
+        drawn=OF.drawn(),
+        records=OF.all_records(),
 
 
 onsuccess:

@@ -48,7 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
             "evaluate_run": record("evaluate_run", {"l2": 0.5, "advice": "choose another"}),
             "predict_run": record("predict_run", finished),
         },
-        "mpno.measurement": {"measure_arms": record("measure_arms", {})},
+        "mpno.measurement": {name: record(name, {}) for name in ("measure_arms", "predict_arms")},
         "mpno.datasets": {"make": make},
     }
     for name, functions in rooms.items():
@@ -99,7 +99,7 @@ def run(*arguments: str) -> int:
         (["notebook", "x.ipynb", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "no such notebook"]),
         (["notebook", "x.ipynb", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy", "data files"]),
         (["notebook", "x.ipynb", "a.h5", "--tidy", "t", "--drawn", "d", "--out", "o"], ["x.ipynb", "--tidy"]),
-        (["report", "nowhere/context.json", "--out", "x.html"], ["nowhere", "make item"]),
+        (["report", "nowhere/toy.json", "--out", "x.html"], ["nowhere", "make reproduce"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -138,12 +138,13 @@ def test_train_by_hand_makes_its_data(calls: list, tmp_path: Path, monkeypatch: 
     assert more["provenance"]["changed"] == ["optimizer.lr=2e-3"]
 
 
-def test_measure_takes_a_list(calls: list, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "function"), [("time", "measure_arms"), ("memory", "predict_arms")])
+def test_measure_takes_a_list(calls: list, tmp_path: Path, command: str, function: str) -> None:
     specs = [RunSpec(), RunSpec(transform="matmul")]
     path = tmp_path / "specs.json"
     path.write_text("[" + ",".join(spec.canonical() for spec in specs) + "]")
-    assert run("measure", "--spec", str(path), "--data", "d.h5", "--out", "m.json") == 0
-    assert calls[0][1] == (specs,)
+    assert run("measure", command, "--spec", str(path), "--data", "d.h5", "--out", "m.json") == 0
+    assert calls[0][:2] == (function, (specs,))
 
 
 def test_evaluate_prints_json_and_advice_apart(calls: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,20 +14,28 @@ from mpno.specs import MpnoError, RunSpec
 ROOT = Path(__file__).parents[2]
 MODELS = """
 item: models-{data}
-kind: table
 title: Models
 paper: a test
-base:
-  data: {{name: {data}, source: generate, resolution: {grid}, test_resolutions: [{grid}], n_train: 6, n_test: 2}}
-  training: {{epochs: 7, batch_size: 1, loss: l2}}
-arms:
+draws: [table]
+drawn_by: models
+parts:
+  - name: {data}
+    base:
+      data: {{name: {data}, source: generate, resolution: {grid}, test_resolutions: [{grid}], n_train: 6, n_test: 2}}
+      training: {{epochs: 7, batch_size: 1, loss: l2}}
+    arms:
 {arms}
-compare: {{metric: l2, margin: 0.1}}
+    compare: {{metric: l2, margin: 0.1}}
+    scales:
+      smoke: {{seeds: [0], set: {{training.epochs: 2}}}}
+      desk: {{seeds: [0], arms: [{last}]}}
+      gpu: {{seeds: [0]}}
+      paper: {{seeds: [0]}}
 scales:
-  smoke: {{seeds: [0], core_seconds: {{}}, set: {{training.epochs: 2}}}}
-  desk: {{seeds: [0], core_seconds: {{}}, arms: [{last}]}}
-  gpu: {{seeds: [0], core_seconds: {{}}}}
-  paper: {{seeds: [0], core_seconds: {{}}}}
+  smoke: {{core_seconds: {{}}}}
+  desk: {{core_seconds: {{}}}}
+  gpu: {{core_seconds: {{}}}}
+  paper: {{core_seconds: {{}}}}
 """
 SETS: dict[str, tuple[int, list[tuple[str, str]]]] = {
     "darcy": (
@@ -47,7 +55,7 @@ SETS: dict[str, tuple[int, list[tuple[str, str]]]] = {
 @pytest.fixture
 def experiments(tmp_path: Path) -> Mapping[str, Experiment]:
     for data, (resolution, arms) in SETS.items():
-        lines = "\n".join(f"  - {{name: {name}, set: {{{change}}}}}" for name, change in arms)
+        lines = "\n".join(f"      - {{name: {name}, set: {{{change}}}}}" for name, change in arms)
         text = MODELS.format(data=data, grid=resolution, arms=lines, last=arms[-1][0])
         (tmp_path / f"models-{data}.yaml").write_text(text)
     for path in (ROOT / "workflow" / "experiments").glob("darcy-*.yaml"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,20 +26,66 @@ def plan(**overrides: Any) -> Any:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A root with a copy of the config and experiments, to be edited."""
-    (tmp_path / "workflow" / "experiments").mkdir(parents=True)
+    """A root with a copy of the config, experiments and recipes, to be edited."""
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
-    for path in EXPERIMENTS.glob("*.yaml"):
-        (tmp_path / "workflow" / "experiments" / path.name).write_text(path.read_text())
+    for folder in ("experiments", "recipes"):
+        shutil.copytree(ROOT / "workflow" / folder, tmp_path / "workflow" / folder)
     return tmp_path
 
 
+def arms_of(item: Any) -> dict[str, Any]:
+    """The planned arms of an item with one part, by name."""
+    (part,) = item.parts
+    return {arm.arm.name: arm for arm in part.arms}
+
+
 def test_items_share_their_runs() -> None:
-    both = plan(scale="desk", items="darcy-settings darcy-curves")
-    table, figure = plan(scale="desk", items="darcy-settings"), plan(scale="desk", items="darcy-curves")
-    assert set(both.runs) == set(table.runs) > set(figure.runs)
-    assert both.shared == len(figure.runs) > 0
-    assert len(both.measures) == len(both.data) == 1
+    both = plan(scale="desk", items="tanh unet")
+    tanh, unet = plan(scale="desk", items="tanh"), plan(scale="desk", items="unet")
+    assert set(both.runs) == set(tanh.runs) | set(unet.runs)
+    assert both.shared == len(set(tanh.runs) & set(unet.runs)) > 0
+    assert set(both.times) == set(tanh.times) | set(unet.times)
+
+
+def test_what_is_made_on_demand_is_made_where_it_is_named() -> None:
+    assert "darcy-settings" not in plan(scale="desk").items
+    assert list(plan(scale="desk", item="darcy-settings").items) == ["darcy-settings"]
+
+
+def test_an_arm_takes_the_first_seeds_of_its_part() -> None:
+    curves = plan(scale="desk").items["error-curves"]
+    (part,) = (part for part in curves.parts if part.part.name == "navier-stokes")
+    seeds = {arm.arm.name: list(arm.runs) for arm in part.arms}
+    assert seeds["full"] == [0, 1, 2, 3, 4] and seeds["mixed-e5m2"] == [0, 1, 2]
+
+
+def test_a_part_alters_its_recipe_and_a_scale_both(project: Path) -> None:
+    path = project / "workflow" / "experiments" / "tanh.yaml"
+    values = yaml.safe_load(path.read_text())
+    (part,) = (part for part in values["parts"] if part["name"] == "darcy")
+    part["set"] = {"optimizer.lr": 0.5, "model.width": 7}
+    part.setdefault("scales", {})["smoke"] = {"seeds": [3], "set": {"model.width": 5}}
+    path.write_text(yaml.safe_dump(values))
+    found = load_plan({"scale": "smoke", "item": "tanh"}, root=project).items["tanh"]
+    spec = next(part for part in found.parts if part.part.name == "darcy").arms[0]
+    assert (spec.spec.optimizer.lr, spec.spec.model.width, list(spec.runs)) == (0.5, 5, [3])
+    part["recipe"] = "darcie"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(MpnoError, match="recipe 'darcie'; did you mean darcy"):
+        load_plan({"scale": "smoke"}, root=project)
+
+
+def test_a_probe_gets_its_own_data_and_runs() -> None:
+    made = plan(scale="desk", item="super-resolution")
+    (probe,) = made.probes.values()
+    question = json.loads(probe.question("results/desk"))
+    assert question["kind"] == "superresolution"
+    arm = next(arm for arm in question["arms"] if arm["name"] == "mixed")
+    assert "32-64-128-256" in arm["data"] and sorted(arm["runs"]) == list("01234")
+    assert set(arm["runs"].values()) <= {f"results/desk/runs/{run}" for run in made.runs}
+    assert any("32-64-128-256" in slug for slug in made.data)
+    asked = RuleInputs(made).asked(SimpleNamespace(probe=probe.id))
+    assert {f"{folder}/model.safetensors" for folder in arm["runs"].values()} < set(asked)
 
 
 def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> None:
@@ -65,7 +114,8 @@ def test_every_scale_resolves(scale: str) -> None:
 
 
 def test_the_recipe_is_the_stated_one() -> None:
-    run = next(run for run in plan(scale="desk").runs.values() if run.id.startswith("darcy16_fno_mixed_fft_s2"))
+    desk = plan(scale="desk", items="darcy-settings")
+    run = next(run for run in desk.runs.values() if run.id.startswith("darcy16_fno_mixed_fft_s2"))
     assert (run.optimizer.name, run.optimizer.lr, run.optimizer.weight_decay) == ("adamw", 5e-3, 1e-4)
     assert (run.model.modes, run.model.width, run.model.layers) == ((12, 12), 32, 4)
     assert (run.training.epochs, run.training.batch_size, run.scheduler.name) == (60, 32, "one-cycle")
@@ -73,7 +123,8 @@ def test_the_recipe_is_the_stated_one() -> None:
 
 
 def test_authors_recipe_decays_five_times() -> None:
-    arms = {arm.arm.name: arm.first for arm in plan(scale="desk").items["darcy-settings"].arms}
+    made = plan(scale="desk", items="darcy-settings").items["darcy-settings"]
+    arms = {name: arm.spec for name, arm in arms_of(made).items()}
     for name in ("full-authors", "mixed-authors"):
         spec = arms[name]
         assert (spec.optimizer.name, spec.training.loss, spec.training.batch_size) == ("adam", "h1", 64)
@@ -84,22 +135,24 @@ def test_authors_recipe_decays_five_times() -> None:
 
 def test_paired_arms_differ_in_precision_alone() -> None:
     for scale in SCALES:
-        arms = {arm.arm.name: arm for arm in plan(scale=scale).items["darcy-settings"].arms}
+        arms = arms_of(plan(scale=scale, items="darcy-settings").items["darcy-settings"])
         for arm in arms.values():
             if arm.arm.against:
                 other = arms[arm.arm.against]
-                assert arm.first.model_copy(update={"precision": other.first.precision}) == other.first
+                assert arm.spec.model_copy(update={"precision": other.spec.precision}) == other.spec
                 assert arm.runs.keys() <= other.runs.keys()
 
 
 def test_illustrations_have_the_first_seed_alone() -> None:
-    desk = load_experiments(EXPERIMENTS)["darcy-settings"].scales["desk"]
-    for arm in plan(scale="desk").items["darcy-settings"].arms:
+    desk = load_experiments(EXPERIMENTS)["darcy-settings"].parts[0].at("desk")
+    assert desk.seeds
+    for arm in arms_of(plan(scale="desk", items="darcy-settings").items["darcy-settings"]).values():
         assert list(arm.runs) == ([desk.seeds[0]] if arm.arm.name in desk.illustrations else list(desk.seeds))
 
 
 def test_a_change_moves_every_run_and_the_outputs() -> None:
-    plain, changed = plan(scale="smoke"), plan(scale="smoke", set="optimizer.lr=2e-3")
+    items = {"scale": "smoke", "items": "darcy-settings models-car"}
+    plain, changed = plan(**items), plan(**items, set="optimizer.lr=2e-3")
     assert not set(plain.runs) & set(changed.runs)
     assert {run.optimizer.lr for run in changed.runs.values()} == {2e-3}
     assert changed.out == "results/smoke/changed/optimizer.lr=2e-3"
@@ -109,7 +162,7 @@ def test_a_change_moves_every_run_and_the_outputs() -> None:
 
 
 def test_fewer_seeds_are_a_change_that_shares_runs() -> None:
-    items = {"items": "darcy-settings darcy-curves"}
+    items = {"items": "darcy-settings"}
     plain, changed = plan(scale="smoke", **items), plan(scale="smoke", seeds=1, **items)
     assert set(changed.runs) < set(plain.runs)
     assert changed.out != plain.out
@@ -136,7 +189,7 @@ def test_a_fetched_file_does_not_hang_on_the_share_a_run_takes() -> None:
         ({"seeds": [0, -1]}, ["seeds", "-1", "greater than or equal to 0"]),
         ({"seeds": [0, 0]}, ["seeds", "twice"]),
         ({"items": ["darcy-setings"]}, ["'darcy-setings'", "did you mean darcy-settings"]),
-        ({"item": "nothing"}, ["item", "'nothing'", "darcy-curves"]),
+        ({"item": "nothing"}, ["item", "'nothing'", "darcy-settings"]),
         ({"set": "optimizer.lr"}, ["optimizer.lr", "key=value"]),
         ({"set": "optimizer.lrr=1"}, ["optimizer.lrr", "did you mean lr"]),
         ({"set": "data.name=burgers"}, ["data.name", "'burgers'", "darcy"]),
@@ -149,7 +202,7 @@ def test_a_fetched_file_does_not_hang_on_the_share_a_run_takes() -> None:
 )
 def test_a_mistake_is_one_line(overrides: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(MpnoError) as caught:
-        plan(**({"scale": "smoke"} | overrides))
+        plan(**({"scale": "smoke", "items": "darcy-settings"} | overrides))
     message = str(caught.value)
     assert "\n" not in message
     assert "config.yaml" in message or "experiments" in message
@@ -160,8 +213,8 @@ def test_a_mistake_is_one_line(overrides: dict[str, Any], parts: list[str]) -> N
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("kind: table", "kind: tabel", ["kind", "'tabel'", "did you mean table"]),
-        ("margin: 0.05", "margin: 0.05\n  bound: 1", ["compare.bound", "margin"]),
+        ("draws: [table, figure]", "draws: [tabel]", ["draws.0", "'tabel'", "did you mean table"]),
+        ("margin: 0.05", "margin: 0.05\n      bound: 1", ["compare.bound", "margin"]),
         ("against: full-matmul", "against: full-matmull", ["full-matmull", "did you mean full-matmul"]),
         ("name: darcy, source: fetch", "name: darcey, source: fetch", ["data.name", "'darcey'", "darcy"]),
         ("n_train: 1000, n_test: 50}", "n_train: -1, n_test: 50}", ["data.n_train", "-1"]),
@@ -176,7 +229,7 @@ def test_a_mistake_in_an_experiment_is_one_line(project: Path, old: str, new: st
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(MpnoError) as caught:
-        load_plan({"scale": "desk"}, root=project)
+        load_plan({"scale": "desk", "items": "darcy-settings"}, root=project)
     message = str(caught.value)
     assert "\n" not in message
     assert "darcy-settings.yaml" in message
@@ -197,8 +250,8 @@ def test_no_config_is_an_error(project: Path) -> None:
 
 def test_a_run_by_hand_is_the_run_of_the_table() -> None:
     given = {"precision": "mixed", "transform": "fft", "seed": 1}
-    spec = hand_spec(load_experiments(EXPERIMENTS), "darcy-curves", "smoke", given, [])
-    assert spec.id in plan(scale="smoke").runs
+    spec = hand_spec(load_experiments(EXPERIMENTS), "darcy-settings", "smoke", given, [])
+    assert spec.id in plan(scale="smoke", items="darcy-settings").runs
     changed = hand_spec(load_experiments(EXPERIMENTS), "darcy-settings", "smoke", given, ["optimizer.lr=2e-3"])
     assert changed.optimizer.lr == 2e-3
 
@@ -224,6 +277,7 @@ def test_committed_files_pass_their_schemas() -> None:
     for path, schema in [
         (ROOT / "config.yaml", "config.schema.json"),
         *((path, "experiment.schema.json") for path in EXPERIMENTS.glob("*.yaml")),
+        *((path, "recipe.schema.json") for path in (ROOT / "workflow" / "recipes").glob("*.yaml")),
     ]:
         checker = json.loads((ROOT / "workflow" / "schemas" / schema).read_text())
         jsonschema.validate(json.loads(json.dumps(yaml.safe_load(path.read_text()))), checker)

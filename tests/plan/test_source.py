@@ -15,7 +15,7 @@ from mpno.specs.public import Pairs
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "workflow" / "experiments"
 
-ITEMS, MINE = "darcy-settings darcy-curves", "data={name: mine, source: import}"
+ITEMS, MINE = "darcy-settings", "data={name: mine, source: import}"
 
 
 class Shelf:

@@ -22,32 +22,40 @@ STAND_IN = """
 import sys
 from pathlib import Path
 
-TIDY = ("errors", "history", "arms", "reference")
 command, *rest = sys.argv[1:]
 given = dict(zip(rest, rest[1:]))
 out = Path(given["--out"])
 files = {
     "train": [out / name for name in ("spec.json", "history.csv", "range.csv", "metrics.json", "model.safetensors")],
-    "collect": [out / "context.json", *(out / f"{name}.csv" for name in TIDY)],
+    "collect": [out / "context.json"],
     "notebook": [out, out.with_suffix(".html")],
 }.get(command, [out])
 if command == "notebook":
-    kind = Path(given["--drawn"]).name
-    endings = ("csv", "md", "tex") if kind == "tables" else ("pdf", "png", "svg")
-    files += [Path(given["--drawn"]) / f"{out.stem}.{ending}" for ending in endings]
+    root, name = Path(given["--drawn"]), out.stem
+    files.append(root / "drawn" / f"{name}.json")
+    files += [root / "tables" / f"{name}.{ending}" for ending in ("csv", "md", "tex")]
+    files += [root / "figures" / f"{name}.{ending}" for ending in ("pdf", "png", "svg", "csv")]
 for path in files:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("| setting | seeds |\\n|:--|:--|\\n| full | 2 |\\n")
 """
+SCALES = ("smoke", "desk", "gpu", "paper")
+PART = {
+    "name": "darcy",
+    "base": {"optimizer": {"lr": 0.01}},
+    "needs": ["time", "memory"],
+    "arms": [{"name": "full"}, {"name": "amp", "against": "full", "set": {"precision": "amp"}}],
+    "scales": {name: {"seeds": [0]} for name in SCALES},
+}
 OTHER = {
     "item": "other",
-    "kind": "table",
     "title": "Another table",
     "paper": "nothing",
-    "base": {"optimizer": {"lr": 0.01}},
-    "arms": [{"name": "full"}, {"name": "amp", "against": "full", "set": {"precision": "amp"}}],
-    "compare": {"margin": 0.05},
-    "scales": {name: {"seeds": [0], "core_seconds": {}} for name in ("smoke", "desk", "gpu", "paper")},
+    "draws": ["table"],
+    "drawn_by": "settings",
+    "parts": [PART],
+    "probes": [{"name": "asked", "kind": "ranges", "arms": {"darcy": ["amp"]}}],
+    "scales": {name: {"core_seconds": {}} for name in SCALES},
 }
 
 
@@ -90,11 +98,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with the two items on Darcy's settings alone, and a second table of its own runs."""
+    """The same with the item on Darcy's settings alone, and a table of its own runs with a probe."""
     project = shutil.copytree(whole, tmp_path_factory.mktemp("dag") / "project")
     for path in (project / "workflow" / "experiments").glob("*.yaml"):
-        if path.stem not in ("darcy-settings", "darcy-curves"):
+        if path.stem != "darcy-settings":
             path.unlink()
+    settings = project / "workflow" / "experiments" / "darcy-settings.yaml"
+    settings.write_text(settings.read_text().replace("on_demand: true\n", ""))
     (project / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(OTHER))
     shutil.copy(project / "workflow/reference/darcy-settings.csv", project / "workflow/reference/other.csv")
     shutil.copy(project / "notebooks/darcy-settings.ipynb", project / "notebooks/other.ipynb")
@@ -119,17 +129,20 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def test_jobs_of_the_whole_project(whole: Path) -> None:
     plan = load_plan({"scale": "smoke"}, root=ROOT)
-    assert jobs(whole) == {
-        "all": 1, "report": 1, "figure": len(plan.of_kind("figure")), "table": len(plan.of_kind("table")),
-        "collect": len(plan.items), "measure": len(plan.measures), "train": len(plan.runs), "data": len(plan.data),
-    }  # fmt: skip
+    drawn = {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
+    alone = sum(probe.probe.exclusive for probe in plan.probes.values())
+    assert jobs(whole) == {name: count for name, count in {
+        "all": 1, "report": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
+        "memory": len(plan.memories), "probe_alone": alone, "probe": len(plan.probes) - alone,
+        "train": len(plan.runs), "data": len(plan.data),
+    }.items() if count}  # fmt: skip
 
 
-def test_jobs_of_two_tables_and_a_figure(fresh: Path) -> None:
-    once = {"all": 1, "report": 1, "figure": 1}
-    assert jobs(fresh) == once | {"data": 1, "train": 14, "measure": 2, "collect": 3, "table": 2}
-    assert jobs(fresh, "item", "--config", "item=darcy-curves") == {
-        "data": 1, "train": 12, "measure": 1, "collect": 1, "figure": 1, "item": 1
+def test_jobs_of_two_items(fresh: Path) -> None:
+    once = {"all": 1, "report": 1, "table": 1, "table_and_figure": 1, "data": 1, "probe": 1}
+    assert jobs(fresh) == once | {"train": 14, "time": 2, "memory": 2, "collect": 2}
+    assert jobs(fresh, "item", "--config", "item=darcy-settings") == {
+        "data": 1, "train": 12, "time": 1, "memory": 1, "collect": 1, "table_and_figure": 1, "item": 1
     }  # fmt: skip
 
 
@@ -184,20 +197,44 @@ def test_a_constant_of_the_training_brings_back_the_trainings(copy: Path) -> Non
     path = copy / "src" / "mpno" / "training" / "__init__.py"
     path.write_text(path.read_text() + "\nX = 1\n")
     changed = jobs(copy)
-    assert (changed["train"], changed["measure"]) == (14, 2)
+    assert (changed["train"], changed["time"], changed["memory"], changed["probe"]) == (14, 2, 2, 1)
     assert "data" not in changed
 
 
 def test_a_constant_of_the_paper_room_brings_back_no_training(copy: Path) -> None:
     path = copy / "src" / "mpno" / "paper" / "__init__.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert jobs(copy) == {"collect": 3, "table": 2, "figure": 1, "report": 1, "all": 1}
+    assert jobs(copy) == {"collect": 2, "table": 1, "table_and_figure": 1, "report": 1, "all": 1}
+
+
+def test_a_probe_brings_back_what_it_answers_alone(copy: Path) -> None:
+    path = copy / "src" / "mpno" / "measurement" / "probes" / "ranges.py"
+    path.write_text(path.read_text() + "\nX = 1\n")
+    assert jobs(copy) == {"probe": 1, "collect": 1, "table": 1, "report": 1, "all": 1}
+    other = path.with_name("samples.py")
+    other.write_text(other.read_text() + "\nX = 1\n")
+    assert jobs(copy)["probe"] == 1
 
 
 def test_a_hyper_parameter_of_one_item_brings_back_its_runs_alone(copy: Path) -> None:
-    changed = {**OTHER, "base": {"optimizer": {"lr": 0.02}}}
+    changed = {**OTHER, "parts": [{**PART, "base": {"optimizer": {"lr": 0.02}}}]}
     (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
-    assert jobs(copy) == {"train": 2, "measure": 1, "collect": 1, "table": 1, "report": 1, "all": 1}
+    again = {"train": 2, "time": 1, "memory": 1, "probe": 1, "collect": 1, "table": 1}
+    assert jobs(copy) == again | {"report": 1, "all": 1}
+
+
+def test_a_record_that_is_gone_brings_back_its_run_and_what_hangs_on_it(copy: Path) -> None:
+    (run,) = (path for path in (copy / "results/smoke/runs").iterdir() if "_amp_" in path.name)
+    (run / "metrics.json").unlink()
+    # The probe asks the arm that is trained again; the other table does not.
+    again = {"train": 1, "probe": 1, "collect": 1, "table": 1}
+    assert jobs(copy) == again | {"report": 1, "all": 1}
+
+
+def test_a_caption_brings_back_its_item_and_no_training(copy: Path) -> None:
+    changed = {**OTHER, "title": "Another title"}
+    (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
+    assert jobs(copy) == {"collect": 1, "table": 1, "report": 1, "all": 1}
 
 
 def test_a_set_makes_its_own_outputs(copy: Path) -> None:
@@ -213,7 +250,7 @@ def test_a_set_makes_its_own_outputs(copy: Path) -> None:
 def test_pictures_need_no_data_file(copy: Path) -> None:
     shutil.rmtree(copy / "results/smoke/data")
     shutil.rmtree(copy / "results/smoke/figures")
-    assert jobs(copy, "figures") == {"figure": 1, "figures": 1}
+    assert jobs(copy, "figures") == {"table_and_figure": 1, "figures": 1}
 
 
 def test_rules_are_clean(fresh: Path) -> None:

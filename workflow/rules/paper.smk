@@ -16,9 +16,10 @@ rule collect:
         f"{OUT}/logs/collect/{{item}}.log",
     params:
         item=OF.context,
+        root=OF.root,
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno collect --item {params.item:q} --root {ROOT:q} --reference {input.reference:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        "python -m mpno collect --item {params.item:q} --root {params.root:q} --reference {input.reference:q} --out $(dirname {output:q}) > {log:q} 2>&1"
 
 
 # One rule for each of the three things that an item may draw; only the files they write differ.
@@ -38,9 +39,10 @@ rule table:
     wildcard_constraints:
         item=OF.names("table"),
     params:
+        out=OF.out,
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno notebook {input.notebook:q} --tidy $(dirname {input.context:q}) --drawn {OUT:q} --out {output.executed:q} > {log:q} 2>&1"
+        "python -m mpno notebook {input.notebook:q} --tidy $(dirname {input.context:q}) --drawn {params.out:q} --out {output.executed:q} > {log:q} 2>&1"
 
 
 use rule table as figure with:

@@ -132,7 +132,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
     Raises:
         MpnoError: a record is missing, cannot be read, or is of another run.
     """
-    runs = root / "runs"
+    runs, published = root / "runs", read_reference(reference)
     made: dict[str, Any] = {}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     parts = []
@@ -161,7 +161,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
             write_text(out / f"{name}.csv", pd.concat(each, ignore_index=True).to_csv(index=False))
     for name, probe in item["probes"].items():
         write_text(out / f"{name}.csv", (root / "probes" / f"{probe}.csv").read_text(encoding="utf-8"))
-    write_text(out / "reference.csv", read_reference(reference).to_csv(index=False))
+    write_text(out / "reference.csv", published.to_csv(index=False))
     context = {**item, **(made or _here()), "parts": parts}
     write_text(out / "context.json", json.dumps(context, indent=1, sort_keys=True) + "\n")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mpno.plan.build import Plan
+from mpno.plan.build import Item, Plan
 from mpno.plan.digest import ROOMS
 from mpno.specs import DataSpec, MpnoError, RunSpec
 
@@ -35,6 +35,12 @@ class RuleInputs:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.digests = {stage: plan.digest(stage) for stage in ROOMS}
+
+    def root(self, wildcards: Any) -> str:
+        return self.plan.root
+
+    def out(self, wildcards: Any) -> str:
+        return self.plan.out
 
     def data_spec(self, wildcards: Any) -> str:
         return self._known({**self.plan.gallery, **self.plan.data}, wildcards.slug).model_dump_json()
@@ -76,7 +82,14 @@ class RuleInputs:
 
     def records(self, wildcards: Any) -> list[str]:
         """Every record that an item is made of."""
-        item, root = self._known(self.plan.items, wildcards.item), self.plan.root
+        return self._records(self._known(self.plan.items, wildcards.item))
+
+    def all_records(self) -> list[str]:
+        """Every record of the plan."""
+        return list(dict.fromkeys(path for item in self.plan.items.values() for path in self._records(item)))
+
+    def _records(self, item: Item) -> list[str]:
+        root = self.plan.root
         found = [f"{root}/runs/{run}/{name}" for run in item.runs for name in ("metrics.json", "history.csv")]
         found += [f"{root}/time/{part.time}.json" for part in item.parts if part.time]
         found += [f"{root}/memory/{part.memory}.json" for part in item.parts if part.memory]
