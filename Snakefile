@@ -2,13 +2,16 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
+from mpno.cli_clock import VARIABLE
 from mpno.cli_data import look
 from mpno.plan import RuleInputs, load_plan, own_interpreter_first, seen_gpus
 from mpno.specs import MpnoError
 
 own_interpreter_first()
+STARTED = time.time()
 
 HERE = Path(os.path.relpath(workflow.basedir))
 
@@ -24,6 +27,7 @@ REFERENCE = HERE / "workflow" / "reference"
 ROOT = PLAN.root
 OUT = PLAN.out
 TIDY = f"{OUT}/tidy"
+os.environ[VARIABLE] = os.path.abspath(OF.times_file)
 GPUS = min(seen_gpus(), 1)
 
 if workflow.is_main_process:
@@ -74,4 +78,4 @@ rule item:
 
 
 onsuccess:
-    print(OF.farewell())
+    print(OF.farewell(since=STARTED, cores=workflow.cores))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mpno import cli_data, cli_measure
+from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
 from mpno.specs.names import MODELS
@@ -99,7 +100,8 @@ def train(
     from mpno.training import train_run
 
     about = _provenance("train", set_ or [])
-    metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard)
+    with clock("train", folder):
+        metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard)
     print(f"{metrics['status']}: {folder}")
     for grid, errors in (metrics.get("metrics") or {}).items():
         shown_grid, mean = shown(parse_resolution(grid), run.axes, name=run.data.name), metrics["baseline"][grid]
@@ -202,7 +204,8 @@ def collect(
     """Turn the records of an item into tidy tables."""
     from mpno.paper import collect_item
 
-    collect_item(_specs(item)[0], root=root, reference=reference, out=out)
+    with clock("collect", out):
+        collect_item(_specs(item)[0], root=root, reference=reference, out=out)
 
 
 @app.command()
@@ -219,7 +222,8 @@ def notebook(
     if (tidy is None) == (not data):
         raise MpnoError(f"notebook {path}: give --tidy FOLDER for a table or figure, or data files for the gallery")
     draws: dict[str, Any] = {"tidy": str(tidy)} if tidy else {"data": [str(file) for file in data or []]}
-    run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
+    with clock("draw", out):
+        run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
 
 
 @app.command(short_help="Write the page that shows and links all results.")
@@ -230,7 +234,8 @@ def report(
     """Write the page that shows every table and figure and links their files."""
     from mpno.paper.report import write_report
 
-    write_report(drawn, out=out)
+    with clock("report", out):
+        write_report(drawn, out=out)
 
 
 @app.command()

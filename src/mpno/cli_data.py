@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mpno.cli_clock import clock
 from mpno.specs import DataSpec, MpnoError, allowed, build_spec
 from mpno.specs.grid import shown
 from mpno.specs.names import DATASETS
@@ -35,7 +36,8 @@ def make_data(spec: DataSpec, out: Path, cache: Path = CACHE) -> None:
     from mpno.datasets import make
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    make(spec, out, cache=cache, progress=sys.stderr.isatty())
+    with clock("data", out):
+        make(spec, out, cache=cache, progress=sys.stderr.isatty())
     print(f"{out}: {out.stat().st_size} bytes")
 
 

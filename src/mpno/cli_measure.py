@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mpno.cli_clock import clock
 from mpno.specs import RunSpec, build_spec
 
 app = typer.Typer(help="Measure times, predict memory, probe finished runs.", no_args_is_help=True)
@@ -21,7 +22,8 @@ def time_(spec: Specs, data: Data, out: Out) -> None:
     """Time one epoch of each run, interleaved. Run it with nothing else beside it."""
     from mpno.measurement import measure_arms
 
-    measure_arms(_runs(spec), data=data, out=out, provenance=provenance("time"))
+    with clock("time", out):
+        measure_arms(_runs(spec), data=data, out=out, provenance=provenance("time"))
 
 
 @app.command()
@@ -29,7 +31,8 @@ def memory(spec: Specs, data: Data, out: Out) -> None:
     """Predict the device memory of a training step of each run, from shapes and dtypes."""
     from mpno.measurement import predict_arms
 
-    predict_arms(_runs(spec), data=data, out=out, provenance=provenance("memory"))
+    with clock("memory", out):
+        predict_arms(_runs(spec), data=data, out=out, provenance=provenance("memory"))
 
 
 @app.command()
@@ -40,7 +43,8 @@ def probe(
     """Ask finished runs, or shapes, what a table needs beyond the records."""
     from mpno.measurement.probes import answer
 
-    answer(ask, out=out)
+    with clock("probe", out):
+        answer(ask, out=out)
 
 
 def provenance(stage: str) -> dict[str, Any]:

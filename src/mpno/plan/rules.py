@@ -6,13 +6,16 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mpno.plan.build import Item, Plan
 from mpno.plan.digest import ROOMS
+from mpno.plan.timeline import read_timeline
 from mpno.specs import DataSpec, MpnoError, RunSpec
+from mpno.specs.files import write_text
 
 
 def seen_gpus(devices: Path = Path("/dev")) -> int:
@@ -118,9 +121,18 @@ class RuleInputs:
         """Their pictures, one each and one of all."""
         return [f"{self.plan.out}/gallery/{name}.png" for name in (*self.plan.gallery, "overview")]
 
-    def farewell(self) -> str:
-        """Where the report lies, and the first table in the columns that fit a terminal."""
+    @property
+    def times_file(self) -> str:
+        """Where jobs say how long they took."""
+        return f"{self.plan.root}/logs/times.jsonl"
+
+    def farewell(self, *, since: float, cores: int) -> str:
+        """Where the time went, the first table in the columns that fit a terminal, and where the report lies."""
+        timeline = read_timeline(self.plan, Path(self.times_file), since=since, until=time.time(), cores=cores)
         lines = []
+        if timeline:
+            lines.append(str(timeline))
+            write_text(Path(self.plan.out, "logs", "timeline.txt"), f"{timeline}\n")
         for item in [item for item in self.plan.items.values() if "table" in item.experiment.draws][:1]:
             path = Path(self.plan.out, "tables", f"{item.name}.md")
             lines += narrow(path.read_text(encoding="utf-8")) if path.is_file() else []

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 from curves_toy import FULL, SPREAD, error, toy
-from mpno.paper.drawing import Drawing
 from scipy import stats
 from tests.repo.paths import ROOT
 
+from mpno.paper.drawing import Drawing
 from mpno.paper.items import error_curves
 from mpno.paper.readings import read_arm, read_cells
 from mpno.paper.records import ItemTables

@@ -1,0 +1,35 @@
+"""What each job of the workflow took, as lines of a file that the workflow names in the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+VARIABLE = "MPNO_TIMES"
+"""The file, in the environment; without it nothing is kept."""
+_LOADED = time.time()
+
+
+@contextmanager
+def clock(stage: str, out: Path) -> Iterator[None]:
+    """Keep how long `stage` took for `out`, whose name without ending is the job's, from here on and since its start.
+
+    To be opened once the libraries are loaded: what lies before it is start-up.
+    """
+    started = time.time()
+    yield
+    if not (path := os.environ.get(VARIABLE)):
+        return
+    entry = {
+        "stage": stage,
+        "name": out.stem if out.suffix in (".h5", ".json", ".csv", ".ipynb", ".html") else out.name,
+    }
+    entry |= {"loaded": _LOADED, "started": started, "ended": time.time()}  # type: ignore[dict-item]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # One short line in one write: jobs side by side do not mix theirs.
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
