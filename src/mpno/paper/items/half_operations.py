@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said, spread, training_loss
+from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said, spread, training_loss
 from mpno.paper.comparison import error_cell, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, ItemData, ItemTables
@@ -113,6 +113,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "differs": judged,
         "test L2": cells["L2"],
         "change of L2": cells["change"],
+        "points of L2": cells["points"],
         "verdict": cells["verdict"],
         "s/epoch": cells["s/epoch"],
         "predicted MiB": _with_share(row, "predicted_bytes", 2**20, 1),
@@ -138,8 +139,7 @@ def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change])
     )
     theirs = published_effects(item.reference)
     return [
-        *item_notes(item.context),
-        *arm_notes(data),
+        *arm_notes(item.context, item.parts),
         "triple: transform, contraction, inverse transform, F in fp32, H in fp16; all with AMP and tanh, so that FFF "
         "to HHH differ in the three steps alone. Whether the published rows had AMP and tanh is not stated",
         "training loss: mean relative H1 error over the last epoch, mean ± sample standard deviation over seeds; "
@@ -148,7 +148,6 @@ def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change])
         f"so that all {count} comparisons hold together at {100 * confidence:g} % (Bonferroni)",
         f"each step in half, in the mean over the four pairs that differ in it alone: {steps}",
         *([f"the same from the published train errors, which have no seeds: {theirs}"] if theirs else []),
-        *COSTS,
         "published size: 128 x 128, batch 64, CP weights of rank 0.05, 64 x 64 modes, width 32; in brackets the share "
         f"of FFF's. {_agreement(frame)}",
         "published: review discussion, graphics card not named, memory of the process, one run each; unit of the train "
