@@ -143,7 +143,7 @@ def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change])
         "triple: transform, contraction, inverse transform, F in fp32, H in fp16; all with AMP and tanh, so that FFF "
         "to HHH differ in the three steps alone. Whether the published rows had AMP and tanh is not stated",
         "training loss: mean relative H1 error over the last epoch, mean ± sample standard deviation over seeds; "
-        f"change: against FFF, paired by seed, with the {100 * confidence:g} % t interval",
+        f"changes, here and of L2: against FFF, paired by seed, with the {100 * confidence:g} % t interval",
         f"differs: yes where the interval at {100 * (1 - (1 - confidence) / max(1, count)):.2f} % excludes no change, "
         f"so that all {count} comparisons hold together at {100 * confidence:g} % (Bonferroni)",
         f"each step in half, in the mean over the four pairs that differ in it alone: {steps}",

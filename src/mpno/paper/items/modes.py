@@ -153,12 +153,13 @@ def _published(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
 
 
 def _axis(axes: Any) -> None:
-    """Modes double from tick to tick."""
+    """Modes double from tick to tick; errors and bytes begin at nothing."""
     axes.set_xscale("log", base=2)
     found = sorted({float(x) for line in axes.get_lines() for x in line.get_xdata()})
     axes.xaxis.set_major_locator(FixedLocator(found))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="modes", ylim=(0, None))
+    highest = max((float(y) for line in axes.get_lines() for y in line.get_ydata()), default=1.0)
+    axes.set(xlabel="modes", ylim=(0, 1.1 * highest))
     axes.spines[["top", "right"]].set_visible(False)
