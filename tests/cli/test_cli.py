@@ -70,7 +70,7 @@ def run(*arguments: str) -> int:
     [
         (["plan", "--scale", "smok"], ["scale", "'smok'", "did you mean smoke"]),
         (["plan", "--set", "data.n_train=-1"], ["data.n_train", "-1", "greater than 0"]),
-        (["plan", "--items", "x"], ["'x'", "darcy-curves"]),
+        (["plan", "--items", "x"], ["'x'", "darcy-settings"]),
         (["plan", "--colour"], ["No such option", "--colour"]),
         (["paint"], ["No such command", "paint"]),
         (["train", "--precision", "mixd"], ["precision", "'mixd'", "did you mean mixed"]),

@@ -10,7 +10,7 @@ import pytest
 
 from mpno import RunSpec
 from mpno.datasets import write_store
-from mpno.measurement import measure_arms
+from mpno.measurement import measure_arms, predict_arms
 from mpno.models import make_model
 from mpno.specs import DataSpec, FNOSpec, PrecisionSetting, TrainingSpec
 
@@ -49,7 +49,6 @@ def test_only_native_arms_have_a_time(data: Path, tmp_path: Path, monkeypatch: p
     assert 0 < timed["low"] <= timed["median"] <= timed["high"] and timed["n"] == 3
     for other in (mixed, control):
         assert other["seconds_per_epoch"] is None and other["why"].startswith("simulated on this cpu")
-    assert mixed["predicted_bytes"]["peak"] > 0 and control["predicted_bytes"] is None
 
 
 def test_a_schedule_takes_its_phases_by_their_shares(
@@ -80,13 +79,16 @@ def test_a_schedule_takes_its_phases_by_their_shares(
     assert found["seconds_per_epoch"]["median"] == pytest.approx(3 * (0.25 * 1 + 0.5 * 4 + 0.25 * 16))
 
 
-def test_memory_is_predicted_for_the_channels_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpno.measurement.timing.evidence_of", lambda *_: "simulated")
+def test_memory_is_predicted_for_the_channels_of_the_data(tmp_path: Path) -> None:
     shapes = {"train/8/x": (12, 3), "train/8/y": (12, 2), "test/8/x": (2, 3), "test/8/y": (2, 2)}
     rng = np.random.default_rng(0)
     arrays = {key: rng.standard_normal((*shape, 8, 8)).astype(np.float32) for key, shape in shapes.items()}
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
     write_store(tmp_path / "noise.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
-    (found,) = measure_arms([arm("full")], data=tmp_path / "noise.h5", out=tmp_path / "measure.json")["arms"]
+    out = tmp_path / "memory.json"
+    record = predict_arms([arm("full"), arm("mixed-e5m2")], data=tmp_path / "noise.h5", out=out)
+    assert json.loads(out.read_text()) == record
+    full, control = record["arms"]
     count = sum(p.numel() for p in make_model(arm("full").model, 3, 2).parameters())
-    assert found["predicted_bytes"]["parameters"] == 4 * count
+    assert full["predicted_bytes"]["parameters"] == 4 * count and full["parameters"] == count
+    assert control["predicted_bytes"] is None and control["parameters"] == count

@@ -19,4 +19,4 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_data(toy: Path) -> ItemData:
-    return load_item(toy)
+    return load_item(toy).only

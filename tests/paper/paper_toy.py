@@ -32,18 +32,14 @@ def _arm(name: str, label: str, **more: Any) -> dict[str, Any]:
         "epochs": EPOCHS,
     }
     runs = {str(seed): f"{name}_s{seed}" for seed in range(3)}
-    return {"name": name, "label": label, "timed_as": f"{name}_s0", "runs": runs} | base | more
+    return {"name": name, "label": label, "id": f"{name}_s0", "spec": {"model": {}}, "runs": runs} | base | more
 
 
-def context(**more: Any) -> dict[str, Any]:
+def part(**more: Any) -> dict[str, Any]:
+    """The toy's one part, as a plan describes it."""
     return {
-        "item": "toy",
-        "kind": "table",
-        "form": "settings",
-        "title": "A toy & <b>its</b> title",
-        "paper": "nothing",
-        "scale": "smoke",
-        "changes": [],
+        "name": "darcy",
+        "recipe": None,
         "data": {
             "name": "darcy",
             "resolution": 16,
@@ -54,7 +50,8 @@ def context(**more: Any) -> dict[str, Any]:
         },
         "model": {},
         "epochs": EPOCHS,
-        "measure": "toy",
+        "time": "toy",
+        "memory": "toy",
         "compare": {
             "metric": "l2",
             "margin": 0.05,
@@ -70,6 +67,21 @@ def context(**more: Any) -> dict[str, Any]:
             _arm("ours", "mixed", transform="matmul"),
             _arm("control", "mixed-e5m2", role="control"),
         ],
+    } | more
+
+
+def context(**more: Any) -> dict[str, Any]:
+    """What a plan knows of the toy item."""
+    return {
+        "item": "toy",
+        "draws": ["table", "figure"],
+        "drawn_by": "settings",
+        "title": "A toy & <b>its</b> title",
+        "paper": "nothing",
+        "scale": "smoke",
+        "changes": [],
+        "parts": [part()],
+        "probes": {},
     } | more
 
 
@@ -102,6 +114,7 @@ def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
                 "device": "cpu",
                 "processor": "A processor",
                 "threads": 1,
+                "seconds": 2.5,
                 "parameters": 100,
                 "versions": {"torch": "1"},
                 "source_digest": "abc",
@@ -109,21 +122,18 @@ def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
             }
             (folder / "metrics.json").write_text(json.dumps(record))
             (folder / "history.csv").write_text(_history(last or 0.1, EPOCHS if last else 3))
-    timed = []
+    timed, sized = [], []
     for arm in arms:
         native = arm["label"].startswith("full") or arm["transform"] == "matmul"
-        timed.append(
-            {
-                "arm": arm["timed_as"],
-                "seconds_per_epoch": {"median": 2.0, "low": 1.9, "high": 2.2, "n": 5} if native else None,
-                "why": None if native else "simulated on this cpu",
-                "predicted_bytes": None if arm["role"] == "control" else dict.fromkeys(
-                    ("parameters", "gradients", "optimiser", "activations", "peak"), 2**20
-                ),
-            }
-        )  # fmt: skip
-    (root / "measure").mkdir()
-    (root / "measure" / "toy.json").write_text(json.dumps({"rounds": 5, "arms": timed}))
+        seconds = {"median": 2.0, "low": 1.9, "high": 2.2, "n": 5} if native else None
+        why = None if native else "simulated on this cpu"
+        timed.append({"arm": arm["id"], "seconds_per_epoch": seconds, "why": why})
+        sizes = dict.fromkeys(("parameters", "gradients", "optimiser", "activations", "peak"), 2**20)
+        predicted = None if arm["role"] == "control" else sizes
+        sized.append({"arm": arm["id"], "parameters": 100, "predicted_bytes": predicted})
+    for kind, record in (("time", {"rounds": 5, "arms": timed}), ("memory", {"arms": sized})):
+        (root / kind).mkdir()
+        (root / kind / "toy.json").write_text(json.dumps(record))
     rows = [
         ",".join(REFERENCE_COLUMNS),
         'full,l2,0.0083,,read off a plot,"128x128, 300 epochs",a figure',
@@ -133,13 +143,7 @@ def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
 
 
 def collect(root: Path, item: dict[str, Any]) -> Path:
-    write_records(root, item["arms"])
+    write_records(root, item["parts"][0]["arms"])
     out = root / "tidy" / item["item"]
-    collect_item(
-        item,
-        runs=root / "runs",
-        timing=root / "measure" / "toy.json",
-        reference=root / "reference.csv",
-        out=out,
-    )
+    collect_item(item, root=root, reference=root / "reference.csv", out=out)
     return out

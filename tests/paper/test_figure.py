@@ -40,8 +40,8 @@ def test_evidence_is_drawn() -> None:
 
 
 def test_files_are_deterministic_and_of_the_text_width(toy_data: ItemData, tmp_path: Path) -> None:
-    first = [path.read_bytes() for path in save_figure(draw_curves(toy_data), toy_data, tmp_path / "a")]
-    second = [path.read_bytes() for path in save_figure(draw_curves(toy_data), toy_data, tmp_path / "b")]
+    first = [path.read_bytes() for path in save_figure(draw_curves(toy_data), "toy", tmp_path / "a")]
+    second = [path.read_bytes() for path in save_figure(draw_curves(toy_data), "toy", tmp_path / "b")]
     assert first == second
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["toy.pdf", "toy.png", "toy.svg"]
     with Image.open(tmp_path / "a" / "toy.png") as picture:

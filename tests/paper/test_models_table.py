@@ -14,9 +14,9 @@ from mpno.paper import ItemData, format_models, load_item, models_table, save_ta
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ItemData:
-    item = context(form="models")
-    item["compare"] |= {"learned": 0.72}
-    return load_item(collected(tmp_path_factory.mktemp("models"), item))
+    item = context(draws=["table"], drawn_by="models")
+    item["parts"][0]["compare"] |= {"learned": 0.72}
+    return load_item(collected(tmp_path_factory.mktemp("models"), item)).only
 
 
 def row(data: ItemData, arm: str) -> dict:
@@ -59,11 +59,13 @@ def test_a_reader_sees_models_and_counts(data: ItemData) -> None:
 
 
 def test_files_carry_the_threshold_and_the_evidence(data: ItemData, tmp_path: Path) -> None:
-    save_table(data, tmp_path)
+    notes = table_notes(data, models=True)
+    numbers = models_table(data)
+    save_table("toy", "A toy", numbers, format_models(numbers), notes, tmp_path)
     for ending in ("csv", "md", "tex"):
         text = (tmp_path / f"toy.{ending}").read_text()
         assert "72" in text and "mean predictor" in text and "simulated: FNO mixed (fft)" in text
-    assert any(note.startswith("learned: the last error is at most 72 %") for note in table_notes(data))
+    assert any(note.startswith("learned: the last error is at most 72 %") for note in notes)
 
 
 def test_errors_on_another_metric_only(data: ItemData) -> None:

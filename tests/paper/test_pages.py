@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from mpno.paper import ItemTables, draw, load_item
 from mpno.paper.execute import run_notebook
 from mpno.paper.report import write_report
 from mpno.specs import MpnoError
@@ -30,11 +31,16 @@ class Page(html.parser.HTMLParser):
         self.links += [value for key, value in attrs if key in ("href", "src") and value]
 
 
+def report(item: ItemTables, root: Path) -> str:
+    draw(item, root)
+    out = root / "report" / "index.html"
+    write_report([root / "drawn" / "toy.json"], out=out)
+    return out.read_text()
+
+
 @pytest.fixture
 def page(toy: Path, tmp_path: Path) -> str:
-    out = tmp_path / "results" / "report" / "index.html"
-    write_report([toy], out=out)
-    return out.read_text()
+    return report(load_item(toy), tmp_path / "results")
 
 
 def test_first_screen_says_what_the_run_is(page: str) -> None:
@@ -59,12 +65,9 @@ def test_titles_are_escaped_and_nothing_is_loaded_from_elsewhere(page: str) -> N
 
 
 def test_a_change_is_visible(toy: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "toy"
-    shutil.copytree(toy, copy)
-    values = json.loads((copy / "context.json").read_text()) | {"changes": ["optimizer.lr=2e-3"]}
-    (copy / "context.json").write_text(json.dumps(values))
-    write_report([copy], out=tmp_path / "index.html")
-    assert "changed: optimizer.lr=2e-3" in (tmp_path / "index.html").read_text()
+    item = load_item(toy)
+    changed = dataclasses.replace(item, context=item.context | {"changes": ["optimizer.lr=2e-3"]})
+    assert "changed: optimizer.lr=2e-3" in report(changed, tmp_path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -88,13 +91,13 @@ def test_a_notebook_draws_from_its_parameters(toy: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")  # as where the environment is not a virtual one
     monkeypatch.delenv("JUPYTER_DATA_DIR", raising=False)
     out = tmp_path / "notebooks" / "toy.ipynb"
-    parameters = {"tidy": str(toy), "out": str(tmp_path / "tables")}
+    parameters = {"tidy": str(toy), "out": str(tmp_path)}
     run_notebook(ROOT / "notebooks" / "darcy-settings.ipynb", parameters=parameters, out=out)
     assert (tmp_path / "tables" / "toy.csv").is_file()
     assert "equivalent within 5 %" in out.with_suffix(".html").read_text()
     with pytest.raises(MpnoError, match="make item ITEM=nowhere"):
         parameters["tidy"] = str(tmp_path / "nowhere")
-        run_notebook(ROOT / "notebooks" / "darcy-curves.ipynb", parameters=parameters, out=tmp_path / "b.ipynb")
+        run_notebook(ROOT / "notebooks" / "models-car.ipynb", parameters=parameters, out=tmp_path / "b.ipynb")
     assert not (tmp_path / "b.ipynb").exists()
 
 

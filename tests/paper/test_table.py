@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from paper_toy import collect, context
 
-from mpno.paper import ItemData, collect_item, format_settings, load_item, save_table, settings_table, table_notes
+from mpno.paper import ItemData, collect_item, draw, format_settings, load_item, settings_table, table_notes
 from mpno.paper.figure import draw_curves
 from mpno.specs import MpnoError
 
@@ -83,20 +83,20 @@ def test_time_and_memory_only_where_they_mean_something(toy_data: ItemData) -> N
     assert shown["half", "fft"]["seeds"] == "2 of 3"
 
 
-def test_every_file_carries_evidence_scale_and_device(toy_data: ItemData, tmp_path: Path) -> None:
-    save_table(toy_data, tmp_path)
+def test_every_file_carries_evidence_scale_and_device(toy: Path, tmp_path: Path) -> None:
+    draw(load_item(toy), tmp_path)
     for ending in ("csv", "md", "tex"):
-        text = (tmp_path / f"toy.{ending}").read_text()
+        text = (tmp_path / "tables" / f"toy.{ending}").read_text()
         for part in ("simulated", "native", "scale smoke", "A processor", "seed 1, epoch 4, step 17"):
             assert part in text, (ending, part)
-    frame = pd.read_csv(tmp_path / "toy.csv", comment="#")
+    frame = pd.read_csv(tmp_path / "tables" / "toy.csv", comment="#")
     assert list(frame["evidence"]) == ["native", "native", "simulated", "simulated", "native", "simulated"]
     assert frame["l2@16_mean"].tolist()[0] == pytest.approx(0.1)
 
 
-def test_tex_is_escaped_and_balanced(toy_data: ItemData, tmp_path: Path) -> None:
-    save_table(toy_data, tmp_path)
-    tex = (tmp_path / "toy.tex").read_text()
+def test_tex_is_escaped_and_balanced(toy: Path, tmp_path: Path) -> None:
+    draw(load_item(toy), tmp_path)
+    tex = (tmp_path / "tables" / "toy.tex").read_text()
     body = "\n".join(line for line in tex.splitlines() if not line.startswith("%"))
     assert r"A toy \& <b>its</b> title" in body
     assert "±" not in body
@@ -105,11 +105,11 @@ def test_tex_is_escaped_and_balanced(toy_data: ItemData, tmp_path: Path) -> None
     assert all(line.count("&") - line.count(r"\&") == 13 for line in body.splitlines() if line.endswith(r"\\"))
 
 
-def test_a_change_is_visible_in_every_file(toy_data: ItemData, tmp_path: Path) -> None:
-    changed = dataclasses.replace(toy_data, context=toy_data.context | {"changes": ["optimizer.lr=2e-3"]})
-    save_table(changed, tmp_path)
-    for ending in ("csv", "md", "tex"):
-        assert "changed: optimizer.lr=2e-3" in (tmp_path / f"toy.{ending}").read_text().lower()
+def test_a_change_is_visible_in_every_file(toy: Path, tmp_path: Path) -> None:
+    item = load_item(toy)
+    draw(dataclasses.replace(item, context=item.context | {"changes": ["optimizer.lr=2e-3"]}), tmp_path)
+    for name in ("tables/toy.csv", "tables/toy.md", "tables/toy.tex", "figures/toy.csv", "drawn/toy.json"):
+        assert "changed: optimizer.lr=2e-3" in (tmp_path / name).read_text().lower()
 
 
 def test_no_results_names_the_command(tmp_path: Path) -> None:
@@ -120,8 +120,7 @@ def test_no_results_names_the_command(tmp_path: Path) -> None:
 def test_broken_records_are_one_line(tmp_path: Path) -> None:
     item = context()
     collect(tmp_path, item)
-    places = {"runs": tmp_path / "runs", "timing": tmp_path / "measure" / "toy.json", "out": tmp_path / "out"}
-    places["reference"] = tmp_path / "reference.csv"
+    places = {"root": tmp_path, "reference": tmp_path / "reference.csv", "out": tmp_path / "out"}
     record = tmp_path / "runs" / "mixed_s1" / "metrics.json"
     whole = record.read_text()
     for text, said in [("{", "not JSON"), (json.dumps(json.loads(whole) | {"id": "x"}), "records run 'x'")]:
@@ -145,13 +144,7 @@ def test_runs_on_other_data_do_not_share_a_table(tmp_path: Path) -> None:
     for key, other in (("source", "generate"), ("digest", "xyz")):
         path.write_text(json.dumps(record | {"data": record["data"] | {key: other}}))
         with pytest.raises(MpnoError, match=f"mixed_s1 differ in the {key} of their data .*one data set"):
-            collect_item(
-                context(),
-                runs=tmp_path / "runs",
-                timing=tmp_path / "measure" / "toy.json",
-                reference=tmp_path / "reference.csv",
-                out=tmp_path / "again",
-            )
+            collect_item(context(), root=tmp_path, reference=tmp_path / "reference.csv", out=tmp_path / "again")
 
 
 def test_a_grid_that_is_not_square_is_shown_as_it_is(tmp_path: Path) -> None:
@@ -163,8 +156,9 @@ def test_a_grid_that_is_not_square_is_shown_as_it_is(tmp_path: Path) -> None:
         frame.to_csv(folder / f"{name}.csv", index=False)
     made = json.loads((folder / "context.json").read_text())
     mine = {"name": "mine", "source": "import", "resolution": "60x100", "test_resolutions": ["60x100", 120]}
-    (folder / "context.json").write_text(json.dumps(made | {"data": made["data"] | mine}))
-    data = load_item(folder)
+    made["parts"][0]["data"] |= mine
+    (folder / "context.json").write_text(json.dumps(made))
+    data = load_item(folder).only
     assert data.resolutions == ("60x100", 120)
     table = settings_table(data)
     assert table["l2@60x100_mean"].tolist()[0] == pytest.approx(0.1)

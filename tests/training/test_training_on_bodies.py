@@ -15,7 +15,7 @@ import torch
 
 from mpno import MpnoError, RunSpec
 from mpno.datasets.meshes import Body, open_bodies, write_bodies
-from mpno.measurement import measure_arms, predict_bytes
+from mpno.measurement import measure_arms, predict_arms, predict_bytes
 from mpno.models import make_model
 from mpno.models.graph import Geometry
 from mpno.specs import build_spec
@@ -328,4 +328,5 @@ def test_arms_on_bodies_are_timed(data: Path, tmp_path: Path, monkeypatch: pytes
     full, mixed = measure_arms(arms, data=data, out=tmp_path / "measure.json")["arms"]
     assert full["seconds_per_epoch"]["median"] > 0 and mixed["seconds_per_epoch"] is None
     body = load_samples(spec(), data, CPU).x[:1]
-    assert full["predicted_bytes"] == predict_bytes(spec(), 3, 1, 2, body=body)
+    sized, _ = predict_arms(arms, data=data, out=tmp_path / "memory.json")["arms"]
+    assert sized["predicted_bytes"] == predict_bytes(spec(), 3, 1, 2, body=body)

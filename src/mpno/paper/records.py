@@ -184,11 +184,15 @@ def load_item(path: str | Path) -> ItemTables:
     context = {key: value for key, value in whole.items() if key not in ("parts", "probes")}
     parts = {}
     for part in whole["parts"]:
-        own = {name: frame.query("part == @part['name']").reset_index(drop=True) for name, frame in frames.items()}
+        own = {name: _of_part(frame, part["name"]) for name, frame in frames.items()}
         merged = {**context, **part, "part": part["name"]}
         parts[part["name"]] = ItemData(context=merged, reference=reference, **own)
     probes = {name: pd.read_csv(folder / f"{name}.csv") for name in whole["probes"]}
     return ItemTables(context, parts, probes, reference)
+
+
+def _of_part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    return frame.query("part == @name").reset_index(drop=True)
 
 
 def _read_arms(root: Path, kind: str, name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
