@@ -87,10 +87,11 @@ def _said(reference: pd.DataFrame, metric: str) -> dict[str, float]:
 def _effects(values: Mapping[str, Mapping[int, float]], data: ItemData) -> dict[str, Change]:
     """What each step in half changes, in the mean over the four pairs of triples that differ in this step alone.
 
-    Four pairs to each seed and three questions instead of seven: what a design of 2 x 2 x 2 is for.
+    Four pairs to each seed and three questions instead of seven: what a design of 2 x 2 x 2 is for. Nothing where a
+    triple is missing.
     """
-    out = {}
-    for place, step in enumerate(STEPS):
+    out: dict[str, Change] = {}
+    for place, step in enumerate(STEPS if len(values) == 2 ** len(STEPS) else ()):
         low, high = ({t: v for t, v in values.items() if t[place] == letter} for letter in "HF")
         seeds = set.intersection(*(set(each) for each in values.values()))
         mean = {}
@@ -146,7 +147,7 @@ def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change])
         f"changes, here and of L2: against FFF, paired by seed, with the {100 * confidence:g} % t interval",
         f"differs: yes where the interval at {100 * (1 - (1 - confidence) / max(1, count)):.2f} % excludes no change, "
         f"so that all {count} comparisons hold together at {100 * confidence:g} % (Bonferroni)",
-        f"each step in half, in the mean over the four pairs that differ in it alone: {steps}",
+        *([f"each step in half, in the mean over the four pairs that differ in it alone: {steps}"] if steps else []),
         *([f"the same from the published train errors, which have no seeds: {theirs}"] if theirs else []),
         "published size: 128 x 128, batch 64, CP weights of rank 0.05, 64 x 64 modes, width 32; in brackets the share "
         f"of FFF's. {_agreement(frame)}",
