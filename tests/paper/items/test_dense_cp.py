@@ -52,7 +52,7 @@ def test_cp_is_set_against_dense_of_the_same_setting_and_seed(item: ItemTables) 
     assert found["cp_change"] == pytest.approx(
         statistics.mean(c / m - 1 for c, m in zip(CP_MIXED, MIXED, strict=False))
     )
-    assert found["change"] == pytest.approx(statistics.mean(m / f - 1 for m, f in zip(CP_MIXED, CP, strict=True)))
+    assert found["l2_change"] == pytest.approx(statistics.mean(m / f - 1 for m, f in zip(CP_MIXED, CP, strict=True)))
 
 
 def test_the_control_speaks_for_dense_weights_alone(item: ItemTables) -> None:

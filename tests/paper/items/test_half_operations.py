@@ -128,3 +128,11 @@ def test_the_published_effects_are_means_over_four_pairs() -> None:
     ratios = [errors[f"{pair}H"] / errors[f"{pair}F"] for pair in ("FF", "FH", "HF", "HH")]
     assert told.endswith(f"inverse transform {100 * (math.prod(ratios) ** 0.25 - 1):+.1f} %")
     assert half_operations.published_effects(reference(("fff", "train_l2", 9.0, "B.7"))) == ""
+
+
+def test_without_all_triples_no_effect_is_said(item: ItemTables) -> None:
+    data = item.parts["darcy"]
+    context = data.context | {"arms": data.context["arms"][:3]}
+    few = type(data)(context, data.errors, data.history, data.arms, data.reference)
+    notes = half_operations.table(ItemTables(item.context, {"darcy": few}, {}, item.reference)).notes
+    assert not any(note.startswith("each step in half") for note in notes)

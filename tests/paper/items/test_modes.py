@@ -27,7 +27,7 @@ def item() -> ItemTables:
 
 def test_few_modes_come_before_many(item: ItemTables) -> None:
     assert list(modes.numbers(item)["arm"]) == ["full-4", "mixed-4", "full-16", "mixed-16"]
-    assert modes.numbers(item)["change"].dropna().tolist() == pytest.approx([0.02, 0.02])
+    assert modes.numbers(item)["l2_change"].dropna().tolist() == pytest.approx([0.02, 0.02])
 
 
 def test_one_seed_is_an_illustration(item: ItemTables) -> None:

@@ -52,7 +52,7 @@ def test_only_the_fno_has_a_published_saving(item: ItemTables) -> None:
 
 def test_a_training_that_diverged_is_said(item: ItemTables) -> None:
     assert unet.table(item).shown["seeds"].tolist() == ["3", "3", "2 of 3", "3"]
-    assert any("diverged: full, seed 1, at epoch 1, step 7" in note for note in unet.table(item).notes)
+    assert any("unet: full, seed 1, diverged at epoch 1, step 7" in note for note in unet.table(item).notes)
 
 
 def test_the_figure_shows_every_seed_and_both_sizes(item: ItemTables) -> None:

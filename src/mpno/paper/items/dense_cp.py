@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
+from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said
 from mpno.paper.comparison import change_of, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, ItemData, ItemTables
@@ -55,15 +55,13 @@ def table(item: ItemTables) -> Table:
     """A row per data set, kind of weights and setting, with the published row beside it."""
     frame = numbers(item)
     shown = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
-    notes = [*item_notes(item.context)]
+    notes = arm_notes(item.context, item.parts)
     for part, data in item.parts.items():
-        notes += arm_notes(data, part=part)
         notes += _reduction(data, part)
     notes += [
-        "the control has dense weights, so changes of CP weights carry no verdict of equivalence",
+        "full's: that of the same weights; the control has dense weights, so changes of CP weights carry no verdict of equivalence",
         "CP against dense: change of the same error in the same setting, paired by seed, though weights of another "
         "kind start from other values",
-        *COSTS,
         *(f"published, {words}: {_source(item, place)}" for words, place in zip(("plot", "list"), PLACES, strict=True)),
         "seconds here and published are of other models on other machines",
     ]

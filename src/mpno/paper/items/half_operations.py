@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said, spread, training_loss
+from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said, spread, training_loss
 from mpno.paper.comparison import error_cell, number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, ItemData, ItemTables
@@ -87,10 +87,11 @@ def _said(reference: pd.DataFrame, metric: str) -> dict[str, float]:
 def _effects(values: Mapping[str, Mapping[int, float]], data: ItemData) -> dict[str, Change]:
     """What each step in half changes, in the mean over the four pairs of triples that differ in this step alone.
 
-    Four pairs to each seed and three questions instead of seven: what a design of 2 x 2 x 2 is for.
+    Four pairs to each seed and three questions instead of seven: what a design of 2 x 2 x 2 is for. Nothing where a
+    triple is missing.
     """
-    out = {}
-    for place, step in enumerate(STEPS):
+    out: dict[str, Change] = {}
+    for place, step in enumerate(STEPS if len(values) == 2 ** len(STEPS) else ()):
         low, high = ({t: v for t, v in values.items() if t[place] == letter} for letter in "HF")
         seeds = set.intersection(*(set(each) for each in values.values()))
         mean = {}
@@ -113,6 +114,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "differs": judged,
         "test L2": cells["L2"],
         "change of L2": cells["change"],
+        "points of L2": cells["points"],
         "verdict": cells["verdict"],
         "s/epoch": cells["s/epoch"],
         "predicted MiB": _with_share(row, "predicted_bytes", 2**20, 1),
@@ -138,17 +140,15 @@ def _notes(item: ItemTables, frame: pd.DataFrame, effects: Mapping[str, Change])
     )
     theirs = published_effects(item.reference)
     return [
-        *item_notes(item.context),
-        *arm_notes(data),
+        *arm_notes(item.context, item.parts),
         "triple: transform, contraction, inverse transform, F in fp32, H in fp16; all with AMP and tanh, so that FFF "
         "to HHH differ in the three steps alone. Whether the published rows had AMP and tanh is not stated",
         "training loss: mean relative H1 error over the last epoch, mean ± sample standard deviation over seeds; "
-        f"change: against FFF, paired by seed, with the {100 * confidence:g} % t interval",
+        f"changes, here and of L2: against FFF, paired by seed, with the {100 * confidence:g} % t interval",
         f"differs: yes where the interval at {100 * (1 - (1 - confidence) / max(1, count)):.2f} % excludes no change, "
         f"so that all {count} comparisons hold together at {100 * confidence:g} % (Bonferroni)",
-        f"each step in half, in the mean over the four pairs that differ in it alone: {steps}",
+        *([f"each step in half, in the mean over the four pairs that differ in it alone: {steps}"] if steps else []),
         *([f"the same from the published train errors, which have no seeds: {theirs}"] if theirs else []),
-        *COSTS,
         "published size: 128 x 128, batch 64, CP weights of rank 0.05, 64 x 64 modes, width 32; in brackets the share "
         f"of FFF's. {_agreement(frame)}",
         "published: review discussion, graphics card not named, memory of the process, one run each; unit of the train "

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
+from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said
 from mpno.paper.comparison import number_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import NONE, ItemTables
@@ -49,10 +49,8 @@ def table(item: ItemTables) -> Table:
     frame = numbers(item)
     seen = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
     notes = [
-        *item_notes(item.context),
-        *arm_notes(item.parts[PART]),
+        *arm_notes(item.context, item.parts),
         *_span(item, frame),
-        *COSTS,
         f"published, CP: {_source(item, 'ablation')}",
         f"published, dense: {_source(item, 'first')}",
         "as many modes of a grid of 128 points are a smaller share of its frequencies than of the grid here, so rows "
@@ -155,12 +153,13 @@ def _published(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
 
 
 def _axis(axes: Any) -> None:
-    """Modes double from tick to tick."""
+    """Modes double from tick to tick; errors and bytes begin at nothing."""
     axes.set_xscale("log", base=2)
     found = sorted({float(x) for line in axes.get_lines() for x in line.get_xdata()})
     axes.xaxis.set_major_locator(FixedLocator(found))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="modes", ylim=(0, None))
+    highest = max((float(y) for line in axes.get_lines() for y in line.get_ydata()), default=1.0)
+    axes.set(xlabel="modes", ylim=(0, 1.1 * highest))
     axes.spines[["top", "right"]].set_visible(False)

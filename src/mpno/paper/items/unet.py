@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mpno.paper.arm_rows import COSTS, arm_cells, arm_notes, arm_row, item_notes, said
+from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said
 from mpno.paper.comparison import NONE, number_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.records import ItemData, ItemTables
@@ -78,15 +78,11 @@ def _percent(share: float) -> str:
 
 
 def _notes(item: ItemTables) -> list[str]:
-    notes = item_notes(item.context)
-    for data in item.parts.values():
-        notes += arm_notes(data, part=data.context["arms"][0]["model"])
     stated = said(item.reference, metric="memory_saving")
     return [
-        *notes,
+        *arm_notes(item.context, item.parts),
         "the U-Net has no spectral block, so AMP is all the mixed precision it has; it has other parameters and "
         "epochs than the FNO, so errors of the two models stand beside each other for their size, not as a contest",
-        *COSTS,
         "saved: of predicted peak memory, against the same model in full",
         f"published size: {_sizes(item)}",
         *(
