@@ -56,6 +56,7 @@ class PlannedArm:
             "transform": ", ".join(spec.transforms) or "none",
             "recipe": recipe(spec),
             "epochs": spec.training.epochs,
+            "last_rate": last_rate(spec),
             "id": spec.arm.id,
             "spec": spec.model_dump(mode="json"),
             "runs": {str(seed): run.id for seed, run in self.runs.items()},
@@ -314,6 +315,14 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         results=results,
         notes=tuple(notes),
     )
+
+
+def last_rate(spec: RunSpec) -> float | None:
+    """The learning rate of the last epoch in parts of the first; None of a one-cycle, which rises and falls."""
+    if spec.scheduler.name == "one-cycle":
+        return None
+    period, gamma = spec.scheduler.step_epochs, spec.scheduler.gamma
+    return gamma ** ((spec.training.epochs - 1) // period) if period and gamma else 1.0
 
 
 def recipe(spec: RunSpec) -> str:
