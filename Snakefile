@@ -23,6 +23,7 @@ NOTEBOOKS = HERE / "notebooks"
 REFERENCE = HERE / "workflow" / "reference"
 ROOT = PLAN.root
 OUT = PLAN.out
+TIDY = f"{OUT}/tidy"
 GPUS = min(seen_gpus(), 1)
 
 if workflow.is_main_process:
@@ -43,6 +44,7 @@ wildcard_constraints:
     run=r"[^/]+",
     slug=r"[^/]+",
     arms=r"[^/]+",
+    probe=r"[^/]+",
     item=r"[^/]+",
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_data
+from mpno import cli_data, cli_measure
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
 from mpno.specs.names import MODELS
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_measure.app, name="measure")
 
 PAPER = """\
 @inproceedings{tu2024guaranteed,
@@ -192,39 +193,22 @@ def describe(
 
 
 @app.command()
-def measure(
-    spec: Annotated[str, typer.Option("--spec", help="A list of specs as JSON, or the path of a JSON file.")],
-    data: Annotated[Path, typer.Option(help="The data file.")],
-    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
-) -> None:
-    """Time one epoch of each run, interleaved, and predict its memory. Run it with nothing else beside it."""
-    specs = [build_spec(values, where="--spec") for values in _specs(spec)]
-
-    from mpno.measurement import measure_arms
-
-    measure_arms(specs, data=data, out=out, provenance=_provenance("measure"))
-
-
-@app.command()
 def collect(
     item: Annotated[str, typer.Option(help="The item as JSON, or the path of a JSON file.")],
-    timing: Annotated[Path, typer.Option(help="The record of measure.")],
+    root: Annotated[Path, typer.Option(help="Where runs, times and predictions lie, as in results/desk.")],
     reference: Annotated[Path, typer.Option(help="The paper's values.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    runs: Annotated[Path | None, typer.Option(help="Where the runs lie; beside the record of measure.")] = None,
 ) -> None:
-    """Turn the records of an item's runs into tidy tables."""
+    """Turn the records of an item into tidy tables."""
     from mpno.paper import collect_item
 
-    collect_item(
-        _specs(item)[0], runs=runs or timing.parent.parent / "runs", timing=timing, reference=reference, out=out
-    )
+    collect_item(_specs(item)[0], root=root, reference=reference, out=out)
 
 
 @app.command()
 def notebook(
     path: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="A notebook of notebooks/.")],
-    drawn: Annotated[Path, typer.Option(help="Where the table, figure or pictures go.")],
+    drawn: Annotated[Path, typer.Option(help="Where the folders of tables and figures, or the pictures, go.")],
     out: Annotated[Path, typer.Option(help="The executed notebook; its HTML page goes beside it.")],
     data: Annotated[list[Path] | None, typer.Argument(help="The data files it draws, for the gallery.")] = None,
     tidy: Annotated[Path | None, typer.Option(help="The tidy tables it draws, for a table or figure.")] = None,
@@ -240,13 +224,13 @@ def notebook(
 
 @app.command(short_help="Write the page that shows and links all results.")
 def report(
-    contexts: Annotated[list[Path], typer.Argument(help="The context.json of each item.")],
+    drawn: Annotated[list[Path], typer.Argument(help="What was drawn of each item, as in results/desk/drawn/*.json.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write.")],
 ) -> None:
     """Write the page that shows every table and figure and links their files."""
     from mpno.paper.report import write_report
 
-    write_report([path.parent for path in contexts], out=out)
+    write_report(drawn, out=out)
 
 
 @app.command()
@@ -278,9 +262,7 @@ def cite() -> None:
 
 
 def _provenance(stage: str, changed: Sequence[str] = ()) -> dict[str, Any]:
-    from mpno.plan import room_digest
-
-    return {"source_digest": room_digest(stage), "changed": list(changed)}
+    return {**cli_measure.provenance(stage), "changed": list(changed)}
 
 
 def _specs(text: str) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
-# Times are comparable only while nothing else runs, so this rule takes every core.
-rule measure:
+# Times are comparable only while nothing else runs, so these two rules take every core.
+rule time:
     input:
         OF.timed_data,
     output:
-        f"{ROOT}/measure/{{arms}}.json",
+        f"{ROOT}/time/{{arms}}.json",
     log:
-        f"{ROOT}/logs/measure/{{arms}}.log",
+        f"{ROOT}/logs/time/{{arms}}.log",
     threads: workflow.cores or 1
     resources:
         gpu=GPUS,
@@ -13,6 +13,50 @@ rule measure:
         runtime=120,
     params:
         specs=OF.timed_specs,
-        digest=OF.digests["measure"],
+        digest=OF.digests["time"],
     shell:
-        "python -m mpno measure --spec {params.specs:q} --data {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno measure time --spec {params.specs:q} --data {input:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule probe_alone:
+    input:
+        OF.asked,
+    output:
+        f"{ROOT}/probes/{{probe}}.csv",
+    log:
+        f"{ROOT}/logs/probe/{{probe}}.log",
+    wildcard_constraints:
+        probe=OF.probes(exclusive=True),
+    threads: workflow.cores or 1
+    resources:
+        gpu=GPUS,
+        mem="4GB",
+        runtime=120,
+    params:
+        question=OF.question,
+        digest=OF.probe_digest,
+    shell:
+        "python -m mpno measure probe --ask {params.question:q} --out {output:q} > {log:q} 2>&1"
+
+
+use rule probe_alone as probe with:
+    wildcard_constraints:
+        probe=OF.probes(exclusive=False),
+    threads: 1
+
+
+rule memory:
+    input:
+        OF.sized_data,
+    output:
+        f"{ROOT}/memory/{{arms}}.json",
+    log:
+        f"{ROOT}/logs/memory/{{arms}}.log",
+    resources:
+        mem="2GB",
+        runtime=60,
+    params:
+        specs=OF.sized_specs,
+        digest=OF.digests["memory"],
+    shell:
+        "python -m mpno measure memory --spec {params.specs:q} --data {input:q} --out {output:q} > {log:q} 2>&1"

@@ -2,43 +2,35 @@ localrules:
     collect,
     table,
     figure,
+    table_and_figure,
     report,
 
 
 rule collect:
     input:
-        runs=OF.records,
-        timing=OF.timing,
+        records=OF.records,
         reference=f"{REFERENCE}/{{item}}.csv",
     output:
-        context=f"{OUT}/tidy/{{item}}/context.json",
-        errors=f"{OUT}/tidy/{{item}}/errors.csv",
-        history=f"{OUT}/tidy/{{item}}/history.csv",
-        arms=f"{OUT}/tidy/{{item}}/arms.csv",
-        reference=f"{OUT}/tidy/{{item}}/reference.csv",
+        f"{OUT}/tidy/{{item}}/context.json",
     log:
         f"{OUT}/logs/collect/{{item}}.log",
     params:
         item=OF.context,
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno collect --item {params.item:q} --timing {input.timing:q} --reference {input.reference:q} --out $(dirname {output.context:q}) > {log:q} 2>&1"
+        "python -m mpno collect --item {params.item:q} --root {ROOT:q} --reference {input.reference:q} --out $(dirname {output:q}) > {log:q} 2>&1"
 
 
+# One rule for each of the three things that an item may draw; only the files they write differ.
 rule table:
     input:
         notebook=f"{NOTEBOOKS}/{{item}}.ipynb",
-        context=rules.collect.output.context,
-        tidy=[
-            rules.collect.output.errors,
-            rules.collect.output.history,
-            rules.collect.output.arms,
-            rules.collect.output.reference,
-        ],
+        context=f"{TIDY}/{{item}}/context.json",
     output:
         csv=f"{OUT}/tables/{{item}}.csv",
         md=f"{OUT}/tables/{{item}}.md",
         tex=f"{OUT}/tables/{{item}}.tex",
+        drawn=f"{OUT}/drawn/{{item}}.json",
         executed=f"{OUT}/notebooks/{{item}}.ipynb",
         html=f"{OUT}/notebooks/{{item}}.html",
     log:
@@ -48,39 +40,42 @@ rule table:
     params:
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno notebook {input.notebook:q} --tidy $(dirname {input.context:q}) --drawn $(dirname {output.csv:q}) --out {output.executed:q} > {log:q} 2>&1"
+        "python -m mpno notebook {input.notebook:q} --tidy $(dirname {input.context:q}) --drawn {OUT:q} --out {output.executed:q} > {log:q} 2>&1"
 
 
-rule figure:
-    input:
-        notebook=f"{NOTEBOOKS}/{{item}}.ipynb",
-        context=rules.collect.output.context,
-        tidy=[
-            rules.collect.output.errors,
-            rules.collect.output.history,
-            rules.collect.output.arms,
-            rules.collect.output.reference,
-        ],
+use rule table as figure with:
     output:
         pdf=f"{OUT}/figures/{{item}}.pdf",
         png=f"{OUT}/figures/{{item}}.png",
         svg=f"{OUT}/figures/{{item}}.svg",
+        points=f"{OUT}/figures/{{item}}.csv",
+        drawn=f"{OUT}/drawn/{{item}}.json",
         executed=f"{OUT}/notebooks/{{item}}.ipynb",
         html=f"{OUT}/notebooks/{{item}}.html",
-    log:
-        f"{OUT}/logs/notebook/{{item}}.log",
     wildcard_constraints:
         item=OF.names("figure"),
-    params:
-        digest=OF.digests["paper"],
-    shell:
-        "python -m mpno notebook {input.notebook:q} --tidy $(dirname {input.context:q}) --drawn $(dirname {output.pdf:q}) --out {output.executed:q} > {log:q} 2>&1"
+
+
+use rule table as table_and_figure with:
+    output:
+        csv=f"{OUT}/tables/{{item}}.csv",
+        md=f"{OUT}/tables/{{item}}.md",
+        tex=f"{OUT}/tables/{{item}}.tex",
+        pdf=f"{OUT}/figures/{{item}}.pdf",
+        png=f"{OUT}/figures/{{item}}.png",
+        svg=f"{OUT}/figures/{{item}}.svg",
+        points=f"{OUT}/figures/{{item}}.csv",
+        drawn=f"{OUT}/drawn/{{item}}.json",
+        executed=f"{OUT}/notebooks/{{item}}.ipynb",
+        html=f"{OUT}/notebooks/{{item}}.html",
+    wildcard_constraints:
+        item=OF.names("table_and_figure"),
 
 
 rule report:
     input:
-        drawn=OF.drawn(),
-        contexts=OF.contexts(),
+        files=OF.drawn(),
+        drawn=OF.pages(),
     output:
         f"{OUT}/report/index.html",
     log:
@@ -88,7 +83,7 @@ rule report:
     params:
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno report {input.contexts:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno report {input.drawn:q} --out {output:q} > {log:q} 2>&1"
 
 
 # Not part of `all`: making the sets that no table uses takes longer than a smoke run may.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +12,12 @@ from torch.utils._pytree import tree_iter
 
 from mpno.numerics import DTYPES, step_bytes
 from mpno.specs import MpnoError, RunSpec
+from mpno.specs.files import write_text
 from mpno.specs.grid import grid_of
 from mpno.specs.sets import BODIES
 from mpno.spectral.fft import NotOnGPU
 from mpno.training.build import build_loss, build_model
+from mpno.training.data import load_samples
 
 
 def predict_bytes(
@@ -42,6 +46,31 @@ def predict_bytes(
     except NotOnGPU:
         return None
     return max(steps, key=lambda sizes: sizes["peak"])
+
+
+def predict_arms(
+    specs: list[RunSpec], *, data: Path, out: Path, provenance: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Predict the device memory of every one of `specs`, and write it with the number of the model's parameters.
+
+    Args:
+        specs: one run per arm, all on the same data file.
+        data: the HDF5 file; only the number of channels counts, and of bodies the first.
+        out: where the JSON goes.
+        provenance: copied into the record.
+    """
+    samples = load_samples(specs[0], data, torch.device("cpu"), in_memory=0)
+    body = samples.x[:1] if specs[0].data.name in BODIES else None
+    arms = []
+    for spec in specs:
+        with torch.device("meta"):
+            model = build_model(spec, *samples.channels)
+        entry = {"arm": spec.arm.id, "label": spec.precision.label, "transform": spec.transform}
+        entry["parameters"] = sum(p.numel() for p in model.parameters())
+        arms.append(entry | {"predicted_bytes": predict_bytes(spec, *samples.channels, body=body)})
+    record = {"schema": 1, "arms": arms, **(provenance or {})}
+    write_text(out, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return record
 
 
 def _batch(spec: RunSpec, in_channels: int, out_channels: int, body: Any) -> tuple[Any, Tensor]:

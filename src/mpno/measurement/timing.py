@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpno.measurement.memory import predict_bytes
 from mpno.numerics import evidence_of, processor_name, refuse_tf32
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
-from mpno.specs.sets import BODIES
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer
 from mpno.training.data import load_samples
@@ -29,7 +27,7 @@ STEPS = 4
 def measure_arms(
     specs: list[RunSpec], *, data: Path, out: Path, provenance: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Time the native arms of `specs`, interleaved, and predict the device memory of all of them.
+    """Time the native arms of `specs`, interleaved.
 
     Every round times a few training steps of every arm in turn, so that a busy moment of the machine falls
     on all of them. Settings that are simulated or emulated here get no time: theirs would say nothing.
@@ -47,8 +45,6 @@ def measure_arms(
     refuse_tf32()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds = _interleaved(native, data, device)
-    samples = load_samples(specs[0], data, device, in_memory=0)
-    body = samples.x[:1] if specs[0].data.name in BODIES else None
     arms = []
     for spec in specs:
         evidence = evidence_of(spec.precision, spec.transform, device)
@@ -61,7 +57,6 @@ def measure_arms(
                 "evidence": evidence,
                 "seconds_per_epoch": timed,
                 "why": None if timed else f"{evidence} on this {device.type}: its time is not the setting's",
-                "predicted_bytes": predict_bytes(spec, *samples.channels, body=body),
             }
         )
     record = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import seaborn as sns
@@ -14,16 +13,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from mpno.paper.records import ItemData
 from mpno.paper.style import MARKERS, colour, line, look, new_figure
-from mpno.specs.files import replacing
 
-ENDINGS = ("pdf", "png", "svg")
 _CLOSE_FROM = 8  # epochs from which the last quarter is worth an inset
-# No dates and no versions: the same numbers give the same bytes.
-_METADATA: dict[str, dict[str, Any]] = {
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": "mpno"},
-    "png": {"Software": "mpno"},
-    "svg": {"Date": None, "Creator": "mpno"},
-}
 
 
 def draw_curves(data: ItemData) -> Figure:
@@ -48,16 +39,6 @@ def draw_curves(data: ItemData) -> Figure:
         _notes(figure, data, panels[2])
         _legend(figure, data)
     return figure
-
-
-def save_figure(figure: Figure, data: ItemData, out: str | Path) -> list[Path]:
-    """Write pdf, png and svg into the folder `out`, with fixed metadata."""
-    paths = [Path(out) / f"{data.context['item']}.{ending}" for ending in ENDINGS]
-    with look():
-        for path, ending in zip(paths, ENDINGS, strict=True):
-            with replacing(path) as temporary:
-                figure.savefig(temporary, format=ending, dpi=300, metadata=_METADATA[ending])
-    return paths
 
 
 def _curves(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,26 @@ STAND_INS = {
     ("ahmed", "generate"): "stand-in data (Ahmed bodies in potential flow, solved here)",
 }
 """What is no sample of the paper's data, but of something like them."""
-TABLES = ("errors", "history", "arms", "reference")
+TABLES = ("errors", "history", "arms")
 NONE = "\N{EN DASH}"  # stands where there is no number
 BYTES = ("parameters", "gradients", "optimiser", "activations", "peak")
+MADE = ("device", "processor", "threads", "versions", "source_digest")
+HISTORY_COLUMNS = ("epoch", "train_loss", "value", "metric", "resolution", "arm", "seed")
+ERROR_COLUMNS = ("arm", "seed", "metric", "resolution", "value", "baseline", "status")
 REFERENCE_COLUMNS = ("setting", "metric", "value", "unit", "provenance", "conditions", "place")
 PROVENANCE = ("printed", "review discussion", "authors' notebook", "read off a plot")
 
 
 @dataclass(frozen=True)
 class ItemData:
-    """The tidy tables of an item.
+    """The tidy tables of an item's part: its runs on one data set.
 
     Attributes:
-        context: title, scale, changes, arms in order, comparison, device.
+        context: of item and part: title, scale, changes, arms in order, comparison, device.
         errors: the last test errors; a run that diverged has rows without a value.
         history: the test errors after each epoch.
         arms: evidence, seconds per epoch and predicted bytes of each arm.
-        reference: the paper's values, each with its provenance.
+        reference: the paper's values for the item, each with its provenance.
     """
 
     context: dict[str, Any]
@@ -88,32 +92,81 @@ class ItemData:
         return len(set(rows["seed"]))
 
 
-def collect_item(item: dict[str, Any], *, runs: Path, timing: Path, reference: Path, out: Path) -> None:
+@dataclass(frozen=True)
+class ItemTables:
+    """All tidy tables of an item.
+
+    Attributes:
+        context: title, scale, changes, device.
+        parts: by name, the runs on one data set.
+        probes: by name, what was asked beyond the records.
+        reference: the paper's values, each with its provenance.
+    """
+
+    context: dict[str, Any]
+    parts: dict[str, ItemData]
+    probes: dict[str, pd.DataFrame]
+    reference: pd.DataFrame
+
+    @property
+    def only(self) -> ItemData:
+        """The part, of an item that has one.
+
+        Raises:
+            MpnoError: it has several.
+        """
+        if len(self.parts) != 1:
+            raise MpnoError(f"item {self.context['item']} has parts {', '.join(self.parts)}; choose one by name")
+        return next(iter(self.parts.values()))
+
+
+def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path) -> None:
     """Write the tidy tables of `item` (a plan's context) into the folder `out`.
+
+    Args:
+        item: what the plan knows.
+        root: where runs, times, predictions and answers of probes lie.
+        reference: the paper's values.
+        out: the folder; its ``context.json`` comes last.
 
     Raises:
         MpnoError: a record is missing, cannot be read, or is of another run.
     """
-    timed = _read_json(timing)
-    records = {name: _read_run(runs / name, name) for arm in item["arms"] for name in arm["runs"].values()}
-    first = next(iter(records.values()))
-    _one_source(records)
-    made = {key: first.get(key) for key in ("device", "processor", "threads", "versions", "source_digest")}
-    context = {**item, **made, "data_record": first.get("data"), "timing_rounds": timed.get("rounds")}
-    history = pd.concat([_history(arm, runs) for arm in item["arms"]], ignore_index=True)
-    tables = {
-        "errors": pd.DataFrame([row for arm in item["arms"] for row in _error_rows(item, arm, records)]),
-        "history": history,
-        "arms": pd.DataFrame([_arm_row(arm, records, timed) for arm in item["arms"]]),
-        "reference": read_reference(reference),
-    }
-    tables["errors"] = _with_first_epoch(tables["errors"], history)
-    for name, frame in tables.items():
-        write_text(out / f"{name}.csv", frame.to_csv(index=False))
+    runs = root / "runs"
+    made: dict[str, Any] = {}
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    parts = []
+    for part in item["parts"]:
+        timed = {kind: _read_arms(root, kind, part[kind]) for kind in ("time", "memory")}
+        records = {name: _read_run(runs / name, name) for arm in part["arms"] for name in arm["runs"].values()}
+        _one_source(records)
+        first = next(iter(records.values()), {})
+        made = made or {key: first.get(key) for key in MADE if key in first}
+        made = made or {key: timed["time"][1].get(key) for key in MADE if key in timed["time"][1]}
+        history = pd.concat([_history(arm, runs) for arm in part["arms"]], ignore_index=True)
+        rows = [row for arm in part["arms"] for row in _error_rows(part, arm, records)]
+        tables = {
+            "errors": _with_first_epoch(pd.DataFrame(rows, columns=None if rows else list(ERROR_COLUMNS)), history),
+            "history": history,
+            "arms": pd.DataFrame([_arm_row(arm, records, timed) for arm in part["arms"]]),
+        }
+        for name, frame in tables.items():
+            frame.insert(0, "part", part["name"])
+            frames[name].append(frame)
+        arms = [{key: value for key, value in arm.items() if key != "spec"} for arm in part["arms"]]
+        more = {"data_record": first.get("data"), "timing_rounds": timed["time"][1].get("rounds")}
+        parts.append({**part, **more, "spec": part["arms"][0]["spec"], "arms": arms})
+    for name, each in frames.items():
+        if each:
+            write_text(out / f"{name}.csv", pd.concat(each, ignore_index=True).to_csv(index=False))
+    for name, probe in item["probes"].items():
+        write_text(out / f"{name}.csv", (root / "probes" / f"{probe}.csv").read_text(encoding="utf-8"))
+    write_text(out / "reference.csv", read_reference(reference).to_csv(index=False))
+    context = {**item, **(made or _here()), "parts": parts}
     write_text(out / "context.json", json.dumps(context, indent=1, sort_keys=True) + "\n")
 
 
-def load_item(path: str | Path) -> ItemData:
+def load_item(path: str | Path) -> ItemTables:
     """Load the tidy tables in `path`; a relative path is looked up from the working folder and from those above it.
 
     Raises:
@@ -122,10 +175,33 @@ def load_item(path: str | Path) -> ItemData:
     folder = next((place / path for place in (Path.cwd(), *Path.cwd().parents) if (place / path).is_dir()), Path(path))
     if not (folder / "context.json").is_file():
         raise MpnoError(f"{path}: no results there yet; make them with `make item ITEM={folder.name}`")
-    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
-    for frame in (frames["errors"], frames["history"]):
-        frame["resolution"] = [parse_resolution(value) for value in frame["resolution"]]
-    return ItemData(context=_read_json(folder / "context.json"), **frames)
+    whole = _read_json(folder / "context.json")
+    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES if whole["parts"]}
+    for name in ("errors", "history"):
+        if name in frames:
+            frames[name]["resolution"] = [parse_resolution(value) for value in frames[name]["resolution"]]
+    reference = pd.read_csv(folder / "reference.csv")
+    context = {key: value for key, value in whole.items() if key not in ("parts", "probes")}
+    parts = {}
+    for part in whole["parts"]:
+        own = {name: frame[frame["part"] == part["name"]].reset_index(drop=True) for name, frame in frames.items()}
+        merged = {**context, **part, "part": part["name"]}
+        parts[part["name"]] = ItemData(context=merged, reference=reference, **own)
+    probes = {name: pd.read_csv(folder / f"{name}.csv") for name in whole["probes"]}
+    return ItemTables(context, parts, probes, reference)
+
+
+def _read_arms(root: Path, kind: str, name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries of a record of times or of memory by arm, and the record."""
+    if name is None:
+        return {}, {}
+    record = _read_json(root / kind / f"{name}.json")
+    return {entry["arm"]: entry for entry in record["arms"]}, record
+
+
+def _here() -> dict[str, Any]:
+    """What an item is made on that has neither runs nor times."""
+    return {"device": "cpu", "processor": platform.processor() or platform.machine(), "threads": 1, "versions": {}}
 
 
 def read_reference(path: Path) -> pd.DataFrame:
@@ -176,13 +252,13 @@ def _one_source(records: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _error_rows(item: dict[str, Any], arm: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _error_rows(part: dict[str, Any], arm: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for seed, name in arm["runs"].items():
         record = records[name]
         where = record["diverged"] or {}
-        for resolution in item["data"]["test_resolutions"]:
-            for metric in errors_of(item["data"]["name"]):
+        for resolution in part["data"]["test_resolutions"]:
+            for metric in errors_of(part["data"]["name"]):
                 value = None if record["metrics"] is None else record["metrics"][str(resolution)][metric]
                 rows.append(
                     {
@@ -221,7 +297,7 @@ def _history(arm: dict[str, Any], runs: Path) -> pd.DataFrame:
         metric, resolution = zip(*(name.split("@") for name in long["error"]), strict=True) if len(long) else ((), ())
         long = long.assign(metric=metric, resolution=[parse_resolution(r) for r in resolution]).drop(columns="error")
         parts.append(long.assign(arm=arm["name"], seed=int(seed)))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(HISTORY_COLUMNS))
 
 
 def _with_first_epoch(errors: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
@@ -231,13 +307,19 @@ def _with_first_epoch(errors: pd.DataFrame, history: pd.DataFrame) -> pd.DataFra
     return errors.merge(first[[*keys, "first"]], on=keys, how="left")
 
 
-def _arm_row(arm: dict[str, Any], records: dict[str, dict[str, Any]], timed: dict[str, Any]) -> dict[str, Any]:
-    found = [entry for entry in timed["arms"] if entry["arm"] == arm["timed_as"]]
-    if not found:
-        raise MpnoError(f"the record of measure has no arm {arm['timed_as']}; delete it and run `make reproduce`")
-    seconds = found[0]["seconds_per_epoch"] or {}
-    predicted = found[0]["predicted_bytes"] or {}  # none for a format that no hardware stores
-    evidence = sorted({records[name]["evidence"] for name in arm["runs"].values()})
+def _arm_row(
+    arm: dict[str, Any], records: dict[str, dict[str, Any]], measured: dict[str, tuple[dict[str, Any], dict[str, Any]]]
+) -> dict[str, Any]:
+    found = {}
+    for kind, (entries, record) in measured.items():
+        if record and arm["id"] not in entries:
+            raise MpnoError(f"the record of {kind} has no arm {arm['id']}; delete it and run `make reproduce`")
+        found[kind] = entries.get(arm["id"], {})
+    seconds = found["time"].get("seconds_per_epoch") or {}
+    predicted = found["memory"].get("predicted_bytes") or {}  # none for a format that no hardware stores
+    own = [records[name] for name in arm["runs"].values()]
+    evidence = sorted({record["evidence"] for record in own}) or [found["time"].get("evidence", "predicted")]
+    parameters = own[0]["parameters"] if own else found["memory"].get("parameters")
     return {
         "arm": arm["name"],
         "model": arm["model"],
@@ -251,7 +333,8 @@ def _arm_row(arm: dict[str, Any], records: dict[str, dict[str, Any]], timed: dic
         "seconds_low": seconds.get("low"),
         "seconds_high": seconds.get("high"),
         "timings": seconds.get("n"),
-        "why_untimed": found[0]["why"],
-        "parameters": records[next(iter(arm["runs"].values()))]["parameters"],
+        "why_untimed": found["time"].get("why"),
+        "parameters": parameters,
+        "training_seconds": sum(record["seconds"] for record in own) if own else None,
         **{f"predicted_{part}": predicted.get(part) for part in BYTES},
     }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import json
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mpno.paper.records import NONE, ItemData, load_item
-from mpno.paper.table import build_table, table_notes
+from mpno.specs import MpnoError
 from mpno.specs.files import write_text
 
+FILES = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg", "csv")}
+_UNITS = {"l2": "L2", "h1": "H1", "seconds_per_epoch": "seconds per epoch", "memory": "memory"}
 EVIDENCE_TEXT = {
     "native": "the processor has the instructions; values, times and memory are the setting's own",
     "emulated": "a library widens the numbers and rounds to the format's values; errors count, times do not",
@@ -19,84 +20,56 @@ EVIDENCE_TEXT = {
     "rounding inside a GPU's transform is not modelled, so errors are a lower estimate; times do not count",
     "predicted": "memory from traced shapes and dtypes; nobody measured it",
 }
-_UNITS = {"l2": "L2", "h1": "H1", "seconds_per_epoch": "seconds per epoch", "memory": "memory"}
 
 
-def write_report(folders: list[Path], *, out: Path) -> None:
-    """Write the page `out` for the items whose tidy tables lie in `folders`.
+def write_report(pages: list[Path], *, out: Path) -> None:
+    """Write the page `out` from what was drawn of each item (the JSON files of :func:`mpno.paper.draw`).
 
     Raises:
-        MpnoError: an item has no tidy tables.
+        MpnoError: a file is missing or broken.
     """
-    items = [load_item(folder.resolve()) for folder in folders]
-    items.sort(key=lambda item: item.context["kind"] != "table")
+    items = [_read(path) for path in pages]
+    first = next((item["context"] for item in items if item["context"].get("versions")), items[0]["context"])
     environment = Environment(
         loader=PackageLoader("mpno.paper", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        first=items[0].context,
-        items=[_section(item) for item in items],
-        evidence=EVIDENCE_TEXT,
-        versions=items[0].context["versions"] or {},
+        first=first, items=[_section(item) for item in items], evidence=EVIDENCE_TEXT, versions=first["versions"] or {}
     )
     write_text(out, page)
 
 
-def _section(item: ItemData) -> dict[str, Any]:
-    context = item.context
-    endings = ("csv", "md", "tex") if context["kind"] == "table" else ("pdf", "png", "svg")
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise MpnoError(f"{path}: cannot be read ({error}); delete it and run `make reproduce`") from None
+
+
+def _section(page: dict[str, Any]) -> dict[str, Any]:
+    context = page["context"]
+    name, table = context["item"], page.get("table")
+    files = [(ending, f"../{kind}s/{name}.{ending}") for kind in context["draws"] for ending in FILES[kind]]
     section = {
-        "name": context["item"],
-        "kind": context["kind"],
+        "name": name,
         "title": context["title"],
         "paper": context["paper"],
-        "drawn": [(ending, f"../{context['kind']}s/{context['item']}.{ending}") for ending in endings],
-        "notebooks": [(ending, f"../notebooks/{context['item']}.{ending}") for ending in ("ipynb", "html")],
-        "notes": table_notes(item),
-        "beside": _beside(item),
-        "ours": _ours(item),
+        "files": files,
+        "notebooks": [(ending, f"../notebooks/{name}.{ending}") for ending in ("ipynb", "html")],
+        "figure": page.get("figure"),
+        "table": table and {**table, "rows": list(zip(table["roles"], table["rows"], strict=True))},
+        "beside": (table or {}).get("beside"),
+        "reference": [] if (table or {}).get("beside") else [_published(row) for row in page["reference"]],
     }
-    if context["kind"] == "table":
-        frame, shown = build_table(item)
-        section["columns"] = list(shown.columns)
-        section["rows"] = list(zip(frame["role"], shown.to_numpy().tolist(), strict=True))
     return section
 
 
-def _ours(item: ItemData) -> str:
-    data = item.context["data"]
-    return f"{item.grid(data['resolution'])}, {data['n_train']} training samples, {item.context['epochs']} epochs"
-
-
-def _beside(item: ItemData) -> list[dict[str, str]]:
-    """The paper's values, each with what is nearest of ours: the authors' recipe where it was run."""
-    rows = []
-    for row in item.reference.to_dict("records"):
-        arm = _nearest(item, row["setting"])
-        rows.append(
-            {
-                "setting": row["setting"],
-                "quantity": _UNITS.get(row["metric"], row["metric"]),
-                "paper": f"{row['value']:g} {row['unit'] if isinstance(row['unit'], str) else ''}".strip(),
-                "conditions": row["conditions"],
-                "provenance": row["provenance"],
-                "place": row["place"],
-                "ours": _value(item, arm, row["metric"]) if arm else NONE,
-                "arm": f"{arm['recipe']}, {arm['evidence']}" if arm else "",
-            }
-        )
-    return rows
-
-
-def _nearest(item: ItemData, setting: str) -> dict[str, Any] | None:
-    arms = [arm for arm in item.arms.to_dict("records") if (arm["setting"], arm["transform"]) == (setting, "fft")]
-    return max(arms, key=lambda arm: arm["role"] == "authors", default=None)
-
-
-def _value(item: ItemData, arm: dict[str, Any], metric: str) -> str:
-    if metric == "seconds_per_epoch":
-        return NONE if math.isnan(arm["seconds"]) else f"{arm['seconds']:.2f} s"
-    if metric == "memory":
-        return NONE if math.isnan(arm["predicted_peak"]) else f"{arm['predicted_peak'] / 2**20:.1f} MiB, predicted"
-    values = list(item.values(arm["arm"], metric, item.resolutions[0]).values())
-    return f"{sum(values) / len(values):.4f}" if values else NONE
+def _published(row: dict[str, Any]) -> dict[str, str]:
+    unit = row["unit"] if isinstance(row["unit"], str) else ""
+    return {
+        "setting": row["setting"],
+        "quantity": _UNITS.get(row["metric"], row["metric"]),
+        "value": f"{row['value']:g} {unit}".strip(),
+        "conditions": row["conditions"] if isinstance(row["conditions"], str) else "",
+        "provenance": f"{row['provenance']}: {row['place']}",
+    }

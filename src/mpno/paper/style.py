@@ -18,6 +18,7 @@ COLOURS: dict[str, Any] = {
     "amp": _OKABE[2],
     "half": _OKABE[1],
     "mixed": _OKABE[0],
+    "schedule": _OKABE[4],
     "mixed-e5m2": _OKABE[3],
     "mixed-e5m3": _OKABE[6],
     "mixed-e5m4": _OKABE[8],

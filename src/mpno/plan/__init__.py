@@ -3,7 +3,7 @@
 from mpno.plan.build import Item, Plan, build_plan, load_plan
 from mpno.plan.config import Config, load_config
 from mpno.plan.digest import ROOMS, room_digest, source_digest
-from mpno.plan.experiment import Arm, Experiment, load_experiments
+from mpno.plan.experiment import Arm, Experiment, Part, Probe, Recipe, load_experiments
 from mpno.plan.hand import hand_spec
 from mpno.plan.rules import RuleInputs, load_specs, own_interpreter_first, seen_gpus
 from mpno.plan.schemas import SCHEMAS, schema_text, write_schemas
@@ -16,7 +16,10 @@ __all__ = [
     "Config",
     "Experiment",
     "Item",
+    "Part",
     "Plan",
+    "Probe",
+    "Recipe",
     "RuleInputs",
     "build_plan",
     "check_import",

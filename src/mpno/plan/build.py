@@ -11,33 +11,42 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
-from mpno.plan.digest import room_digest
-from mpno.plan.experiment import Arm, Compare, Experiment, load_experiments
+from mpno.plan.digest import PROBES, room_digest
+from mpno.plan.experiment import Arm, Experiment, Part, Probe, load_experiments
 from mpno.plan.source import Look, check_import, settle
-from mpno.specs import DataSpec, MpnoError, PrecisionSetting, RunSpec, allowed, build_spec, set_dotted
+from mpno.specs import (
+    DataSpec,
+    MpnoError,
+    PrecisionSetting,
+    RunSpec,
+    allowed,
+    build_spec,
+    one_line,
+    set_dotted,
+    spec_fields,
+)
 from mpno.specs.sets import SETS
 
 GLANCE = (8, 4)
 """Training and test samples of a set that is made to be looked at alone, at scale smoke."""
-FORMATS: dict[str, tuple[str, ...]] = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg")}
+FORMATS: dict[str, tuple[str, ...]] = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg", "csv")}
 
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """An arm with the run of each of its seeds."""
+    """An arm: its spec with seed 0, and the run of each of its seeds; none where nothing is trained."""
 
     arm: Arm
+    spec: RunSpec
     runs: dict[int, RunSpec]
-
-    @property
-    def first(self) -> RunSpec:
-        return next(iter(self.runs.values()))
 
     def context(self) -> dict[str, Any]:
         """What the tables need to know of the arm, as JSON-ready values."""
-        spec = self.first
+        spec = self.spec
         return {
             "name": self.arm.name,
             "role": self.arm.role,
@@ -47,47 +56,108 @@ class PlannedArm:
             "transform": ", ".join(spec.transforms) or "none",
             "recipe": recipe(spec),
             "epochs": spec.training.epochs,
-            "timed_as": spec.arm.id,
+            "id": spec.arm.id,
+            "spec": spec.model_dump(mode="json"),
             "runs": {str(seed): run.id for seed, run in self.runs.items()},
         }
 
 
 @dataclass(frozen=True)
-class Item:
-    """One table or figure, resolved."""
+class PlannedPart:
+    """The runs of an item on one data set. `time` and `memory` name the records of its arms, where it needs them."""
 
-    name: str
-    kind: str
-    title: str
-    paper: str
+    part: Part
     arms: tuple[PlannedArm, ...]
-    measure: str
-    compare: Compare
+    time: str | None
+    memory: str | None
+
+    @property
+    def data(self) -> DataSpec:
+        return self.arms[0].spec.data
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        return tuple(arm.spec for arm in self.arms)
+
+    def context(self) -> dict[str, Any]:
+        first = self.arms[0].spec
+        return {
+            "name": self.part.name,
+            "recipe": self.part.recipe,
+            "data": self.data.model_dump(mode="json"),
+            "model": first.model.model_dump(mode="json"),
+            "epochs": first.training.epochs,
+            "time": self.time,
+            "memory": self.memory,
+            "compare": self.part.compare.model_dump(mode="json"),
+            "arms": [arm.context() for arm in self.arms],
+        }
+
+
+@dataclass(frozen=True)
+class PlannedProbe:
+    """A probe with the arms it asks. `id` names its answer: equal questions have equal ones."""
+
+    probe: Probe
+    id: str
+    settings: dict[str, Any]
+    arms: tuple[tuple[str, PlannedArm, DataSpec], ...]
+
+    @property
+    def runs(self) -> tuple[RunSpec, ...]:
+        return tuple(run for _, arm, _ in self.arms for run in arm.runs.values())
+
+    def question(self, root: str) -> str:
+        """All that it is asked with, as one line of JSON."""
+        arms = [
+            {
+                "part": part,
+                "name": arm.arm.name,
+                "spec": arm.spec.model_dump(mode="json"),
+                "data": data.file(Path(root)).as_posix(),
+                "runs": {str(seed): f"{root}/runs/{run.id}" for seed, run in arm.runs.items()},
+            }
+            for part, arm, data in self.arms
+        ]
+        content = {"kind": self.probe.kind, "settings": self.settings, "arms": arms}
+        return json.dumps(content, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One table, figure or both, resolved."""
+
+    experiment: Experiment
+    parts: tuple[PlannedPart, ...]
+    probes: tuple[PlannedProbe, ...]
     scale: str
     changes: tuple[str, ...]
-    form: str = "settings"
+
+    @property
+    def name(self) -> str:
+        return self.experiment.item
+
+    @property
+    def kind(self) -> str:
+        """What it draws, as the name of the rule that draws it."""
+        return "_and_".join(self.experiment.draws)
 
     @property
     def runs(self) -> dict[str, RunSpec]:
-        return {run.id: run for arm in self.arms for run in arm.runs.values()}
+        return {run.id: run for part in self.parts for arm in part.arms for run in arm.runs.values()}
 
     def context(self) -> str:
         """All that turns records into this item, as one line of JSON."""
-        data = self.arms[0].first.data
         content = {
             "item": self.name,
-            "kind": self.kind,
-            "form": self.form,
-            "title": self.title,
-            "paper": self.paper,
+            "draws": self.experiment.draws,
+            "drawn_by": self.experiment.drawer,
+            "title": self.experiment.title,
+            "paper": self.experiment.paper,
             "scale": self.scale,
             "changes": list(self.changes),
-            "data": data.model_dump(mode="json"),
-            "model": self.arms[0].first.model.model_dump(mode="json"),
-            "epochs": self.arms[0].first.training.epochs,
-            "measure": self.measure,
-            "compare": self.compare.model_dump(mode="json"),
-            "arms": [arm.context() for arm in self.arms],
+            "parts": [part.context() for part in self.parts],
+            "probes": {probe.probe.name: probe.id for probe in self.probes},
         }
         return json.dumps(content, separators=(",", ":"))
 
@@ -100,7 +170,6 @@ class Plan:
     items: dict[str, Item]
     runs: dict[str, RunSpec]
     data: dict[str, DataSpec]
-    measures: dict[str, tuple[RunSpec, ...]]
     asked: int
     core_seconds: float
     results: str = field(default="results")
@@ -133,18 +202,34 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        return sum(map(run_bytes, self.runs.values())) + sum(self._data_bytes().values())
-
-    def _data_bytes(self) -> dict[str, int]:
-        return {run.data.slug: data_bytes(run.data, run.axes) for run in self.runs.values()}
+        axes = {run.data.slug: run.axes for run in self.runs.values()}
+        files = sum(data_bytes(spec, axes.get(slug, 2)) for slug, spec in self.data.items())
+        return sum(map(run_bytes, self.runs.values())) + files
 
     def files(self, item: Item) -> list[str]:
-        """The files of the table or figure itself and of its notebook."""
-        drawn = [f"{self.out}/{item.kind}s/{item.name}.{ending}" for ending in FORMATS[item.kind]]
+        """The files of the table and figure themselves and of the notebook."""
+        kinds = item.experiment.draws
+        drawn = [f"{self.out}/{kind}s/{item.name}.{ending}" for kind in kinds for ending in FORMATS[kind]]
+        drawn.append(f"{self.out}/drawn/{item.name}.json")
         return drawn + [f"{self.out}/notebooks/{item.name}.{ending}" for ending in ("ipynb", "html")]
 
     def of_kind(self, kind: str) -> list[Item]:
         return [item for item in self.items.values() if item.kind == kind]
+
+    @property
+    def times(self) -> dict[str, PlannedPart]:
+        """The parts whose arms are timed, by the name of the record."""
+        return {part.time: part for item in self.items.values() for part in item.parts if part.time}
+
+    @property
+    def memories(self) -> dict[str, PlannedPart]:
+        """The parts whose memory is predicted, by the name of the record."""
+        return {part.memory: part for item in self.items.values() for part in item.parts if part.memory}
+
+    @property
+    def probes(self) -> dict[str, PlannedProbe]:
+        """The probes by the name of their answer."""
+        return {probe.id: probe for item in self.items.values() for probe in item.probes}
 
     @staticmethod
     @cache
@@ -177,10 +262,10 @@ class Plan:
         lines += [f"changed: {' '.join(self.config.changes)} (into {self.out})"] if self.config.changes else []
         lines += [f"  {note}" for note in self.notes]
         for item in self.items.values():
-            seeds = max(len(arm.runs) for arm in item.arms)
-            lines.append(
-                f"  {item.kind:6} {item.name}: {len(item.arms)} arms, up to {seeds} seeds, {len(item.runs)} runs"
-            )
+            arms = [arm for part in item.parts for arm in part.arms]
+            seeds = max((len(arm.runs) for arm in arms), default=0)
+            kind = " and ".join(item.experiment.draws)
+            lines.append(f"  {item.name} ({kind}): {len(arms)} arms, up to {seeds} seeds, {len(item.runs)} runs")
         return "\n".join(lines)
 
 
@@ -204,36 +289,26 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
     """
     experiments = load_experiments(experiments_dir)
     items: dict[str, Item] = {}
-    measures: dict[str, tuple[RunSpec, ...]] = {}
-    runs: dict[str, RunSpec] = {}
     costs: dict[str, float] = {}
     seconds = 0.0
     notes: dict[str, None] = {}
     for name in _chosen(config, experiments):
         experiment = experiments[name]
-        owner = experiments[experiment.arms_of or name]
-        where = experiments_dir / f"{owner.item}.yaml"
-        arms = _arms(owner, config, where, look, notes)
-        timed = tuple(arm.first.arm for arm in arms)
-        measure = f"{owner.item}_{hashlib.sha256(' '.join(spec.id for spec in timed).encode()).hexdigest()[:8]}"
-        if measure not in measures:
-            measures[measure] = timed
-            seconds += owner.scales[config.scale].core_seconds.measure
-        shown = _shown(experiment, arms, experiments_dir)
-        assert owner.compare is not None  # the model refuses arms without a comparison
-        items[name] = Item(
-            name, experiment.kind, experiment.title, experiment.paper, shown, measure, owner.compare,
-            config.scale, config.changes, experiment.form,
-        )  # fmt: skip
-        runs |= items[name].runs
-        costs |= dict.fromkeys(items[name].runs, owner.scales[config.scale].core_seconds.run)
-        seconds += experiment.scales[config.scale].core_seconds.draw
+        where = experiments_dir / f"{name}.yaml"
+        parts = tuple(_part(part, experiment, config, where, look, notes) for part in experiment.parts)
+        probes = tuple(_probe(probe, experiment, parts, config, where) for probe in experiment.probes)
+        items[name] = Item(experiment, parts, probes, config.scale, config.changes)
+        cost = experiment.scales[config.scale].core_seconds
+        costs = {**dict.fromkeys(items[name].runs, cost.run), **costs}
+        seconds += cost.measure + cost.probe + cost.draw
+    runs = {run: spec for item in items.values() for run, spec in item.runs.items()}
+    specs = [arm.spec.data for item in items.values() for part in item.parts for arm in part.arms]
+    specs += [data for item in items.values() for probe in item.probes for _, _, data in probe.arms]
     return Plan(
         config=config,
         items=items,
         runs=runs,
-        data={run.data.slug: _data_file(run.data) for run in runs.values() if run.data.source != "import"},
-        measures=measures,
+        data={spec.slug: _data_file(spec) for spec in specs if spec.source != "import"},
         asked=sum(len(item.runs) for item in items.values()),
         core_seconds=seconds + sum(costs.values()),
         results=results,
@@ -254,43 +329,27 @@ def _chosen(config: Config, experiments: dict[str, Experiment]) -> list[str]:
     names = list(experiments)
     wanted = (config.item,) if config.item is not None else config.items
     if wanted == ("all",):
-        return names
+        return [name for name in names if not experiments[name].on_demand]
     for name in wanted:
         if name not in names:
             raise MpnoError(f"config.yaml: {'item' if config.item else 'items'} names {name!r}; {allowed(name, names)}")
     return [name for name in names if name in wanted]
 
 
-def _shown(experiment: Experiment, arms: tuple[PlannedArm, ...], folder: Path) -> tuple[PlannedArm, ...]:
-    if experiment.show == "all":
-        return arms
-    shown = tuple(arm for arm in arms if arm.arm.name in experiment.show)
-    if not shown:
-        raise MpnoError(
-            f"{folder / experiment.item}.yaml: show names none of the arms of {experiment.arms_of}; name one"
-        )
-    return shown
-
-
-def home_of(experiment: Experiment) -> str:
-    """The data set of the experiment file."""
-    return (experiment.base.get("data") or {}).get("name", "darcy")
-
-
-def _arms(
-    experiment: Experiment, config: Config, where: Path, look: Look | None, notes: dict[str, None]
-) -> tuple[PlannedArm, ...]:
-    scale = experiment.scales[config.scale]
-    seeds = config.seeds or scale.seeds
+def _part(
+    part: Part, experiment: Experiment, config: Config, where: Path, look: Look | None, notes: dict[str, None]
+) -> PlannedPart:
+    scale = part.at(config.scale)
+    seeds = (config.seeds or scale.seeds or ()) if scale.seeds else ()
     planned = []
     seen: dict[str, str] = {}
-    for arm in experiment.arms_at(config.scale):
-        values: dict[str, Any] = {**experiment.base, "scale": config.scale}
+    for arm in part.arms_at(config.scale):
+        values: dict[str, Any] = {**part.base, "scale": config.scale}
         for key, value in {**scale.set, **arm.set}.items():
             values = set_dotted(values, key, value)
         home = values.get("data", {}).get("name", "darcy")
         values, why = settle(values, (), look, home=home)
-        build_spec(values, where=f"{where}, arm {arm.name}, scale {config.scale}")
+        build_spec(values, where=f"{where}, part {part.name}, arm {arm.name}, scale {config.scale}")
         for key, value in config.settings.items():
             values = set_dotted(open_precision(values, key), key, value)
         values, changed = settle(values, config.settings, look, home=home)
@@ -305,12 +364,47 @@ def _arms(
                 + (f" once {' '.join(config.changes)} is set; choose another change" if config.changes else "")
             )
         seen[spec.id] = arm.name
-        own = seeds[:1] if arm.name in scale.illustrations else seeds
-        planned.append(PlannedArm(arm, {seed: spec.model_copy(update={"seed": seed}) for seed in own}))
-    slugs = {arm.first.data.slug for arm in planned}
+        own = seeds[:1] if arm.name in scale.illustrations else seeds[: arm.seeds]
+        planned.append(PlannedArm(arm, spec, {seed: spec.model_copy(update={"seed": seed}) for seed in own}))
+    if not planned:
+        raise MpnoError(f"{where}: part {part.name} has no arm at scale {config.scale}; name one")
+    slugs = {arm.spec.data.slug for arm in planned}
     if len(slugs) > 1:
         raise MpnoError(f"{where}: arms differ in their data ({', '.join(sorted(slugs))}); pairing needs one data set")
-    return tuple(planned)
+    ids = " ".join(arm.spec.arm.id for arm in planned)
+    record = f"{experiment.item}_{part.name}_{_hash(ids)}"
+    return PlannedPart(part, tuple(planned), *(record if need in part.needs else None for need in ("time", "memory")))
+
+
+def _probe(
+    probe: Probe, experiment: Experiment, parts: tuple[PlannedPart, ...], config: Config, where: Path
+) -> PlannedProbe:
+    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem != "inputs")
+    if probe.kind not in kinds:
+        raise MpnoError(f"{where}: probe {probe.name} has kind {probe.kind!r}; {allowed(probe.kind, kinds)}")
+    asked = []
+    for part in parts:
+        names = probe.arms.get(part.part.name, ())
+        for arm in part.arms:
+            if names == "all" or arm.arm.name in names:
+                asked.append((part.part.name, arm, _probed_data(probe, part.data, where)))
+    settings = {**probe.settings, **probe.scales.get(config.scale, {})}
+    what = [(part, arm.arm.name, arm.spec.id, sorted(arm.runs), data.slug) for part, arm, data in asked]
+    text = json.dumps([probe.kind, settings, what], sort_keys=True)
+    return PlannedProbe(probe, f"{experiment.item}_{probe.name}_{_hash(text)}", settings, tuple(asked))
+
+
+def _probed_data(probe: Probe, data: DataSpec, where: Path) -> DataSpec:
+    if probe.data is None:
+        return data
+    try:
+        return DataSpec.model_validate({**data.model_dump(), **probe.data})
+    except ValidationError as error:
+        raise one_line(error, where=f"{where}, probe {probe.name}", fields=spec_fields(), within=("data",)) from None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def open_precision(values: dict[str, Any], key: str) -> dict[str, Any]:

@@ -17,13 +17,18 @@ from mpno.specs import MpnoError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+PROBES = PACKAGE / "measurement" / "probes"
+
+_TRAIN = ("specs", "numerics", "spectral", "models", "datasets", "training")
 ROOMS: dict[str, tuple[str, ...]] = {
     "data": ("specs", "datasets"),
-    "train": ("specs", "numerics", "spectral", "models", "datasets", "training"),
-    "measure": ("specs", "numerics", "spectral", "models", "datasets", "training", "measurement"),
+    "train": _TRAIN,
+    "time": (*_TRAIN, "measurement/timing.py"),
+    "memory": (*_TRAIN, "measurement/memory.py"),
+    "probe": (*_TRAIN, "measurement/memory.py", "measurement/timing.py", "measurement/probes/inputs.py"),
     "paper": ("specs", "paper"),
 }
-"""The rooms or modules whose code each stage runs."""
+"""The rooms or modules whose code each stage runs; a probe runs the module of its kind besides."""
 
 _DROPPED = {token.COMMENT, token.NL, token.ENCODING, token.ENDMARKER}
 _MARKS = {token.NEWLINE: "\n", token.INDENT: ">", token.DEDENT: "<"}
@@ -42,13 +47,14 @@ def source_digest(source: str) -> str:
 
 
 def room_digest(stage: str, package: Path = PACKAGE) -> str:
-    """Return a short digest of all that `stage` runs, file by file.
+    """Return a short digest of all that `stage` runs, file by file; of a probe, ``probe:KIND``.
 
     Raises:
         MpnoError: a room of the stage is not there.
     """
     digest = hashlib.sha256()
-    for room in ROOMS[stage]:
+    stage, _, kind = stage.partition(":")
+    for room in (*ROOMS[stage], *([f"measurement/probes/{kind}.py"] if kind else [])):
         place = package / room
         files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
         if not files or not files[0].is_file():

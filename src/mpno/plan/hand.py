@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mpno.plan.build import home_of, open_precision
-from mpno.plan.experiment import Arm, Experiment
+from mpno.plan.build import open_precision
+from mpno.plan.experiment import Arm, Experiment, Part
 from mpno.plan.files import parse_setting
 from mpno.plan.source import Look, check_import, settle
 from mpno.specs import SCALES, MpnoError, RunSpec, allowed, build_spec, set_dotted
@@ -24,7 +24,8 @@ class Recipe:
     """The values of a run as an experiment has them, and which arm's they are."""
 
     values: dict[str, Any]
-    experiment: Experiment
+    item: str
+    part: Part
     arm: Arm
 
     @property
@@ -33,7 +34,7 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        return f"{self.experiment.item}, arm {self.arm.name}"
+        return f"{self.item}, arm {self.arm.name}"
 
 
 def hand_spec(
@@ -69,8 +70,8 @@ def hand_spec(
     for key, value in said.items():
         if key != "model.name":
             values = set_dotted(open_precision(values, key), key, value)
-    values, why = settle(values, said, look, home=home_of(recipe.experiment))
-    if home_of(recipe.experiment) not in BODIES:
+    values, why = settle(values, said, look, home=recipe.part.home)
+    if recipe.part.home not in BODIES:
         values = _for_bodies(values, said)
     spec = build_spec(values, where=f"a run by hand ({label}) at scale {scale}")
     check_import(spec.data, look)
@@ -91,22 +92,25 @@ def _candidates(
     experiments: Mapping[str, Experiment], item: str | None, scale: Scale, data: str | None
 ) -> list[Recipe]:
     """The arms to choose from, those most fit first: of the item, else of the experiments on the data set."""
+    every = [(experiment, part) for experiment in experiments.values() for part in experiment.parts]
     if item is not None:
-        owners = [experiments[experiments[item].arms_of or item]]
+        owners = [(experiments[item], part) for part in experiments[item].parts]
+        owners = [(owner, part) for owner, part in owners if part.home == data] or owners
     else:
         home = data if data in DATASETS else "darcy"
-        own = [experiment for experiment in experiments.values() if experiment.arms_of is None]
-        owners = [experiment for experiment in own if home_of(experiment) == home] or own
+        owners = [(owner, part) for owner, part in every if part.home == home] or every
         rank = {FIRST: 0, f"models-{home}": 1}
-        owners.sort(key=lambda experiment: rank.get(experiment.item, 2))
+        owners.sort(key=lambda owner: rank.get(owner[0].item, 2))
     found = []
-    for owner in owners:
-        made = owner.arms_at(scale)
-        for arm in (*made, *(arm for arm in owner.arms if arm not in made)):
-            values: dict[str, Any] = {**owner.base, "scale": scale}
-            for key, value in {**owner.scales[scale].set, **arm.set}.items():
+    for owner, part in owners:
+        made = part.arms_at(scale)
+        for arm in (*made, *(arm for arm in part.arms if arm not in made)):
+            values: dict[str, Any] = {**part.base, "scale": scale}
+            for key, value in {**part.at(scale).set, **arm.set}.items():
                 values = set_dotted(values, key, value)
-            found.append(Recipe(values, owner, arm))
+            found.append(Recipe(values, owner.item, part, arm))
+    if not found:
+        raise MpnoError(f"item {item!r} trains nothing; choose {', '.join(sorted({own.item for own, _ in every}))}")
     return found
 
 

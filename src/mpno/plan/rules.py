@@ -6,12 +6,13 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mpno.plan.build import Plan
 from mpno.plan.digest import ROOMS
-from mpno.specs import MpnoError
+from mpno.specs import DataSpec, MpnoError, RunSpec
 
 
 def seen_gpus(devices: Path = Path("/dev")) -> int:
@@ -42,21 +43,44 @@ class RuleInputs:
         return self._known(self.plan.runs, wildcards.run).canonical()
 
     def run_data(self, wildcards: Any) -> str:
-        return self._data(self._known(self.plan.runs, wildcards.run))
+        return self._data(self._known(self.plan.runs, wildcards.run).data)
 
     def timed_specs(self, wildcards: Any) -> str:
-        specs = self._known(self.plan.measures, wildcards.arms)
-        return "[" + ",".join(spec.canonical() for spec in specs) + "]"
+        return _listed(self._known(self.plan.times, wildcards.arms).specs)
 
     def timed_data(self, wildcards: Any) -> str:
-        return self._data(self._known(self.plan.measures, wildcards.arms)[0])
+        return self._data(self._known(self.plan.times, wildcards.arms).data)
+
+    def sized_specs(self, wildcards: Any) -> str:
+        return _listed(self._known(self.plan.memories, wildcards.arms).specs)
+
+    def sized_data(self, wildcards: Any) -> str:
+        return self._data(self._known(self.plan.memories, wildcards.arms).data)
+
+    def question(self, wildcards: Any) -> str:
+        return self._known(self.plan.probes, wildcards.probe).question(self.plan.root)
+
+    def probe_digest(self, wildcards: Any) -> str:
+        return self.plan.digest(f"probe:{self._known(self.plan.probes, wildcards.probe).probe.kind}")
+
+    def asked(self, wildcards: Any) -> list[str]:
+        """What a probe reads: the weights of the runs it asks, and data."""
+        probe = self._known(self.plan.probes, wildcards.probe)
+        weights = [f"{self.plan.root}/runs/{run.id}/model.safetensors" for run in probe.runs]
+        return [*weights, *dict.fromkeys(self._data(data) for _, _, data in probe.arms)]
+
+    def probes(self, *, exclusive: bool) -> str:
+        """A pattern that matches the probes that may, or may not, have others run beside them."""
+        found = [name for name, probe in self.plan.probes.items() if probe.probe.exclusive == exclusive]
+        return "|".join(map(re.escape, found)) or "(?!)"
 
     def records(self, wildcards: Any) -> list[str]:
-        runs = self._known(self.plan.items, wildcards.item).runs
-        return [f"{self.plan.root}/runs/{run}/{name}" for run in runs for name in ("metrics.json", "history.csv")]
-
-    def timing(self, wildcards: Any) -> str:
-        return f"{self.plan.root}/measure/{self._known(self.plan.items, wildcards.item).measure}.json"
+        """Every record that an item is made of."""
+        item, root = self._known(self.plan.items, wildcards.item), self.plan.root
+        found = [f"{root}/runs/{run}/{name}" for run in item.runs for name in ("metrics.json", "history.csv")]
+        found += [f"{root}/time/{part.time}.json" for part in item.parts if part.time]
+        found += [f"{root}/memory/{part.memory}.json" for part in item.parts if part.memory]
+        return [*found, *(f"{root}/probes/{probe.id}.csv" for probe in item.probes)]
 
     def context(self, wildcards: Any) -> str:
         return self._known(self.plan.items, wildcards.item).context()
@@ -69,8 +93,9 @@ class RuleInputs:
         """Every file of every table, figure and notebook."""
         return [file for item in self.plan.items.values() for file in self.plan.files(item)]
 
-    def contexts(self) -> list[str]:
-        return [f"{self.plan.out}/tidy/{name}/context.json" for name in self.plan.items]
+    def pages(self) -> list[str]:
+        """What the report shows of each item."""
+        return [f"{self.plan.out}/drawn/{name}.json" for name in self.plan.items]
 
     def gallery(self) -> list[str]:
         """The data files to look at."""
@@ -83,19 +108,23 @@ class RuleInputs:
     def farewell(self) -> str:
         """Where the report lies, and the first table in the columns that fit a terminal."""
         lines = []
-        for item in self.plan.of_kind("table")[:1]:
+        for item in [item for item in self.plan.items.values() if "table" in item.experiment.draws][:1]:
             path = Path(self.plan.out, "tables", f"{item.name}.md")
             lines += narrow(path.read_text(encoding="utf-8")) if path.is_file() else []
         report = Path(self.plan.out, "report", "index.html")
         return "\n".join([*lines, f"report: {report}"] if report.is_file() else lines)
 
-    def _data(self, spec: Any) -> str:
-        return spec.data.file(Path(self.plan.root)).as_posix()
+    def _data(self, spec: DataSpec) -> str:
+        return spec.file(Path(self.plan.root)).as_posix()
 
-    def _known(self, table: dict[str, Any], name: str) -> Any:
+    def _known(self, table: Mapping[str, Any], name: str) -> Any:
         if name not in table:
             raise MpnoError(f"{name!r} is not part of the plan at scale {self.plan.scale}; see `python -m mpno plan`")
         return table[name]
+
+
+def _listed(specs: Iterable[RunSpec]) -> str:
+    return "[" + ",".join(spec.canonical() for spec in specs) + "]"
 
 
 def narrow(markdown: str, left_out: tuple[str, ...] = ("seeds", "predicted MiB", "vs")) -> list[str]:

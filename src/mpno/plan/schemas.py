@@ -8,13 +8,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from mpno.plan.config import Config
-from mpno.plan.experiment import Experiment
+from mpno.plan.experiment import Experiment, Recipe
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "config.schema.json": Config,
     "experiment.schema.json": Experiment,
+    "recipe.schema.json": Recipe,
     "run.schema.json": RunSpec,
 }
 

@@ -41,7 +41,7 @@ pass; rounding inside a GPU's transform is not modelled, so its errors are a low
 predicted: from traced shapes and dtypes. stand-in data: not the data set the paper used.
 """
 
-SCALES: tuple[str, ...] = get_args(Scale)
+SCALES: tuple[Scale, ...] = get_args(Scale)
 DATASETS: tuple[str, ...] = get_args(Dataset)
 MODELS: tuple[str, ...] = get_args(Model)
 SETTINGS: tuple[str, ...] = get_args(Setting)

@@ -1,0 +1,56 @@
+"""`python -m mpno measure`: times, predicted memory, and what is asked of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mpno.specs import RunSpec, build_spec
+
+app = typer.Typer(help="Measure times, predict memory, probe finished runs.", no_args_is_help=True)
+
+Specs = Annotated[str, typer.Option("--spec", help="A list of specs as JSON, or the path of a JSON file.")]
+Data = Annotated[Path, typer.Option(help="The data file.")]
+Out = Annotated[Path, typer.Option(help="The JSON file to write.")]
+
+
+@app.command(name="time")
+def time_(spec: Specs, data: Data, out: Out) -> None:
+    """Time one epoch of each run, interleaved. Run it with nothing else beside it."""
+    from mpno.measurement import measure_arms
+
+    measure_arms(_runs(spec), data=data, out=out, provenance=provenance("time"))
+
+
+@app.command()
+def memory(spec: Specs, data: Data, out: Out) -> None:
+    """Predict the device memory of a training step of each run, from shapes and dtypes."""
+    from mpno.measurement import predict_arms
+
+    predict_arms(_runs(spec), data=data, out=out, provenance=provenance("memory"))
+
+
+@app.command()
+def probe(
+    ask: Annotated[str, typer.Option(help="The question as JSON: kind, settings, arms.")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+) -> None:
+    """Ask finished runs, or shapes, what a table needs beyond the records."""
+    from mpno.measurement.probes import answer
+
+    answer(ask, out=out)
+
+
+def provenance(stage: str) -> dict[str, Any]:
+    """What a record says of the code that made it."""
+    from mpno.plan import room_digest
+
+    return {"source_digest": room_digest(stage)}
+
+
+def _runs(text: str) -> list[RunSpec]:
+    from mpno.plan import load_specs
+
+    return [build_spec(values, where="--spec") for values in load_specs(text)]

@@ -1,0 +1,74 @@
+"""Tables and figures as files: csv from the numbers, md and tex as read, each with its notes; pdf, png and svg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mpno.paper.records import NONE
+from mpno.paper.style import look
+from mpno.specs.files import replacing, write_text
+
+ENDINGS = ("pdf", "png", "svg")
+# No dates and no versions: the same numbers give the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": "mpno"},
+    "png": {"Software": "mpno"},
+    "svg": {"Date": None, "Creator": "mpno"},
+}
+
+
+def save_table(
+    name: str, title: str, numbers: pd.DataFrame, shown: pd.DataFrame, notes: list[str], out: str | Path
+) -> None:
+    """Write csv (numbers), md and tex (as read) into the folder `out`, each with the notes."""
+    folder = Path(out)
+    head = "".join(f"# {line}\n" for line in [title, *notes])
+    write_text(folder / f"{name}.csv", head + numbers.to_csv(index=False))
+    write_text(folder / f"{name}.md", _markdown(title, shown, notes))
+    write_text(folder / f"{name}.tex", _latex(name, title, shown, notes))
+
+
+def save_figure(figure: Figure, name: str, out: str | Path) -> list[Path]:
+    """Write pdf, png and svg into the folder `out`, with fixed metadata."""
+    paths = [Path(out) / f"{name}.{ending}" for ending in ENDINGS]
+    with look():
+        for path, ending in zip(paths, ENDINGS, strict=True):
+            with replacing(path) as temporary:
+                figure.savefig(temporary, format=ending, dpi=300, metadata=_METADATA[ending])
+    return paths
+
+
+def _markdown(title: str, shown: pd.DataFrame, notes: list[str]) -> str:
+    table = shown.to_markdown(index=False, disable_numparse=True)
+    return f"**{title}**\n\n{table}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
+
+
+def _latex(name: str, title: str, shown: pd.DataFrame, notes: list[str]) -> str:
+    body = (
+        shown.rename(columns=_escape)
+        .map(_escape)
+        .to_latex(index=False, escape=False, column_format="l" * len(shown.columns))
+    )
+    caption = _escape(f"{title}. " + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes))
+    head = "".join(f"% {line}\n" for line in [title, *notes]) + "% needs the packages booktabs and graphicx\n"
+    return (
+        f"{head}\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{name}}}\n"
+        f"\\resizebox{{\\textwidth}}{{!}}{{%\n{body.rstrip()}}}\n\\end{{table}}\n"
+    )
+
+
+def _escape(text: str) -> str:
+    """Make `text` safe in LaTeX."""
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        NONE: "--",
+    }
+    special |= {char: f"\\{char}" for char in "&%$#_{}"}
+    return "".join(special.get(char, char) for char in text)
