@@ -78,3 +78,19 @@ def test_a_schedule_needs_what_its_costliest_phase_needs() -> None:
     sizes = {name: found["peak"] for name, found in peaks.items() if found is not None}
     assert sizes["schedule"] == max(sizes[name] for name in sizes if name != "schedule") == sizes["full"]
     assert sizes["mixed"] < sizes["full"]
+
+
+@pytest.mark.parametrize("norm", ["group", "instance"])
+@pytest.mark.parametrize("precision", ["full", "mixed"])
+def test_a_norm_keeps_what_it_normalises_alone(norm: str, precision: str) -> None:
+    """Two norms a block: one's input takes the place of what the activation after it would have kept."""
+    data = {"name": "navier-stokes", "source": "generate", "resolution": 64, "test_resolutions": [64]}
+    model = {"modes": [16, 16], "width": 32, "layers": 4}
+    with_norm, without = (
+        predict_bytes(RunSpec.model_validate({"data": data, "model": {**model, "norm": kind}, "precision": precision}))
+        for kind in (norm, "none")
+    )
+    assert with_norm is not None and without is not None
+    field = 32 * 32 * 64 * 64 * 4
+    added = (with_norm["activations"] - without["activations"]) / field
+    assert 0 < added < 4 * 1.01

@@ -85,14 +85,34 @@ def test_one_format_has_one_name(written: str, name: str) -> None:
     assert get_format(name) == get_format(written)
 
 
+@pytest.mark.parametrize("name", ["fp8_e5m2", "fp8_e4m3", "fp16", "e4m10_max448"])
+def test_what_clips_has_the_values_of_what_does_not(name: str) -> None:
+    plain, clipped = get_format(name), get_format(f"{name}_sat")
+    assert (plain.saturates, clipped.saturates) == (False, True)
+    assert (clipped.name, clipped.max, clipped.eps) == (f"{name}_sat", plain.max, plain.eps)
+    assert get_format(clipped.name) == clipped != plain
+    assert get_format("e4m03_max448.0_sat") == get_format("e4m3_max448_sat")
+
+
+def test_fp8_e5m2_is_the_control_of_two_mantissa_bits() -> None:
+    """Range and all: so that where it fails its mantissa does, or what lies below its smallest number."""
+    fp8, control, fp16 = get_format("fp8_e5m2"), get_format("e5m2"), get_format("fp16")
+    assert (fp8.max, fp8.eps, fp8.smallest_normal) == (control.max, control.eps, control.smallest_normal)
+    assert fp8.smallest_normal == fp16.smallest_normal and fp8.top == fp16.top
+
+
 def test_a_setting_takes_every_kind_of_name() -> None:
-    for name in ("fp8_e4m3", "mxfp8", "mxfp8_e5m2", "e4m10_max448"):
-        assert PrecisionSetting.model_validate(f"mixed-{name}").format == name
+    for name in ("fp8_e4m3", "mxfp8", "mxfp8_e5m2", "e4m10_max448", "fp8_e4m3_sat", "e4m10_max448_sat"):
+        setting = PrecisionSetting.model_validate(f"mixed-{name}")
+        assert setting.format == name
+        assert PrecisionSetting.model_validate(setting.label) == setting
+        assert PrecisionSetting.model_validate_json(setting.model_dump_json()) == setting
     assert PrecisionSetting.model_validate({"setting": "mixed", "format": "e2m3_max7.5"}).format == "e2m3_max7.5"
 
 
 @pytest.mark.parametrize(
-    "name", ["fp17", "e1m3", "e9m3", "e5m0", "e5m24", "", "FP16", "e5m10_max", "mxfp16", "e5m2_max-6"]
+    "name",
+    ["fp17", "e1m3", "e9m3", "e5m0", "e5m24", "", "FP16", "e5m10_max", "mxfp16", "e5m2_max-6", "_sat", "fp17_sat"],
 )
 def test_unknown_formats_are_refused(name: str) -> None:
     with pytest.raises(MpnoError, match=f"allowed: {', '.join(FORMATS)}, or eXmY"):
@@ -107,8 +127,10 @@ def test_unknown_formats_are_refused(name: str) -> None:
         ("e4m3_max512", "it must be from 1 to 480$"),
         ("e5m2_max0.5", "it must be from 1 to 114688$"),
         (f"e8m2_max{2**128}", "it must be from 1 to 2.97"),
+        ("mxfp8_sat", "mxfp8 scales its values into range by itself; leave out _sat$"),
+        ("fp8_e4m3_sat_sat", "fp8_e4m3_sat clips already; leave out _sat$"),
     ],
 )
-def test_impossible_maxima_are_refused(name: str, finding: str) -> None:
+def test_impossible_formats_are_refused(name: str, finding: str) -> None:
     with pytest.raises(MpnoError, match=finding):
         get_format(name)

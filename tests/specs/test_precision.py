@@ -52,7 +52,7 @@ plain = st.builds(
         "stabiliser": stabiliser,
     },
     st.sampled_from([name for name in SETTINGS if name != "schedule"]),
-    st.sampled_from(["fp16", "bf16", "fp8_e4m3", "e5m2"]),
+    st.sampled_from(["fp16", "bf16", "fp8_e4m3", "fp8_e4m3_sat", "e5m2"]),
     st.sampled_from(TRIPLES),
     st.booleans(),
     st.sampled_from(STABILISERS),

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpno import MpnoError, RunSpec
 from mpno.datasets import write_store
 from mpno.specs import DataSpec, FNOSpec, OptimizerSpec, PrecisionSetting, TrainingSpec, build_spec
-from mpno.training import evaluate_run, fit, predict_run, train_run
+from mpno.training import evaluate_run, fit, load_run, predict_run, train_run
 from mpno.training.build import build_model
 from mpno.training.data import load_samples
 from mpno.training.techniques import PATIENCE
@@ -56,6 +57,7 @@ def test_record_history_and_weights(data: Path, tmp_path: Path) -> None:
         "history.csv",
         "metrics.json",
         "model.safetensors",
+        "range.csv",
         "spec.json",
     ]
     assert record == json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -69,6 +71,32 @@ def test_record_history_and_weights(data: Path, tmp_path: Path) -> None:
     assert again["l2"] == pytest.approx(record["metrics"]["24"]["l2"], rel=1e-6)
     with pytest.raises(MpnoError, match="48"):
         evaluate_run(tmp_path / "run", data=data, resolution=48)
+
+
+def test_range_is_that_of_the_largest_coefficient_by_epoch_layer_and_grid(data: Path, tmp_path: Path) -> None:
+    """Of the last epoch against numpy's transforms of what the trained model's layers are given: the tests alone on
+    the finer grid, on the other the training samples too, which had earlier weights."""
+    train_run(SPEC, data=data, out=tmp_path / "run", progress=False)
+    rows = list(csv.DictReader((tmp_path / "run" / "range.csv").open()))
+    assert [(row["epoch"], row["layer"], row["points"]) for row in rows] == [
+        (epoch, f"blocks.{layer}.conv", points) for epoch in "123" for points in ("144", "576") for layer in (0, 1)
+    ]
+    finished = load_run(tmp_path / "run")
+    given: list[Tensor] = []
+    for block in finished.model.get_submodule("blocks").children():
+        block.get_submodule("conv").register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    for grid, asked in (("24", rows[-2:]), ("12", rows[-4:-2])):
+        given.clear()
+        with h5py.File(data) as file:
+            finished.predict(np.asarray(file[f"test/{grid}/x"]))
+        for row, x in zip(asked, given, strict=True):
+            s = np.fft.fft2(x.double().numpy(), axes=(1, 2))[:, [-3, -2, -1, 0, 1, 2], :4]
+            largest = max(np.abs(s.real).max(), np.abs(s.imag).max())
+            assert float(row["largest"]) == pytest.approx(float(row["ratio"]) * 65504 / int(grid) ** 2, rel=1e-5)
+            if grid == "24":
+                assert float(row["ratio"]) == pytest.approx(largest / 65504, rel=1e-4)
+            else:
+                assert float(row["ratio"]) >= largest / 65504 * (1 - 1e-4)
 
 
 def test_fp32_is_not_tf32_when_runs_train_or_are_used(data: Path, tmp_path: Path) -> None:
@@ -116,8 +144,11 @@ def test_divergence_is_a_result(data: Path, tmp_path: Path) -> None:
     record = train_run(wild, data=data, out=tmp_path / "run", progress=False)
     assert record["status"] == "diverged" and record["metrics"] is None
     assert record["diverged"]["step"] >= 2 and record["diverged"]["where"]
-    assert set(record["diverged"]) == {"epoch", "step", "where", "operation"}
+    assert set(record["diverged"]) == {"epoch", "step", "where", "operation", "first"}
     assert len(history(tmp_path / "run")) == record["diverged"]["epoch"] - 1
+    rows = list(csv.DictReader((tmp_path / "run" / "range.csv").open()))
+    assert {int(row["epoch"]) for row in rows} == set(range(1, record["diverged"]["epoch"] + 1))
+    assert "inf" in {row["ratio"] for row in rows} and not {"nan", ""} & {v for row in rows for v in row.values()}
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -207,6 +238,10 @@ def test_loss_scaling_cannot_mend_a_forward_pass_that_overflows(
         record, _ = run_with(data, tmp_path / str(scaling), "half+none", loss_scaling=scaling, batch_size=1)
         assert (record["status"], record["diverged"]["step"]) == ("diverged", step)
         assert record["diverged"]["where"] == "blocks.0.conv" and record["diverged"]["operation"]
+        assert record["diverged"]["first"] == 1
+    record, _ = run_with(data, tmp_path / "tested", "half+none", loss_scaling="dynamic", batch_size=8)
+    assert record["diverged"]["where"].startswith("evaluation")
+    assert (record["diverged"]["step"], record["diverged"]["first"]) == (3, 1)
 
 
 def test_an_evaluation_that_overflows_names_grid_and_layer(data: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ command, *rest = sys.argv[1:]
 given = dict(zip(rest, rest[1:]))
 out = Path(given["--out"])
 files = {
-    "train": [out / name for name in ("spec.json", "history.csv", "metrics.json", "model.safetensors")],
+    "train": [out / name for name in ("spec.json", "history.csv", "range.csv", "metrics.json", "model.safetensors")],
     "collect": [out / "context.json", *(out / f"{name}.csv" for name in TIDY)],
     "notebook": [out, out.with_suffix(".html")],
 }.get(command, [out])

@@ -4,6 +4,7 @@ rule train:
     output:
         spec=f"{ROOT}/runs/{{run}}/spec.json",
         history=f"{ROOT}/runs/{{run}}/history.csv",
+        range=f"{ROOT}/runs/{{run}}/range.csv",
         metrics=f"{ROOT}/runs/{{run}}/metrics.json",
         model=f"{ROOT}/runs/{{run}}/model.safetensors",
     log:

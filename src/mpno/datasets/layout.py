@@ -20,6 +20,8 @@ OPTIONAL: Mapping[str, Any] = {"layout": "grid", "axes": ()}
 whether the fields are so along every axis. units_x and units_y may be one text or one per channel."""
 KEY = re.compile(r"(train|test)/([1-9]\d*(?:x[1-9]\d*){0,2})/([xy])")
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
+WORTH = {"fetch": "published data", "generate": "solved here", "import": "imported"}
+"""What data are, by their source."""
 DTYPE = np.dtype("<f4")
 BLOCK_BYTES = 8 * 2**20
 """About how much of an array is held at a time while it is copied or checked."""
@@ -70,3 +72,9 @@ def creator() -> str:
         return f"mpno {version('mpno')}"
     except PackageNotFoundError:
         return "mpno from source"
+
+
+def evidence_of_data(attrs: Mapping[str, Any]) -> str:
+    """What the numbers of a data file are worth, from its root attributes: ``stand-in data, solved here``."""
+    source = str(WORTH.get(attrs["source"], attrs["source"]))
+    return f"{attrs['evidence']}, {source}" if "evidence" in attrs else source

@@ -64,10 +64,28 @@ class Body:
     sdf: np.ndarray
     box: np.ndarray
 
+    @property
+    def directions(self) -> tuple[int, int, int]:
+        """Which axes lie along the body, across it and upwards: see :func:`directions`."""
+        return directions(self.box)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields as they are stored."""
         kinds = {name: "<i4" if name == "triangles" else "<f4" for name in FIELDS}
         return {name: np.ascontiguousarray(getattr(self, name), dtype=kind) for name, kind in kinds.items()}
+
+
+def directions(box: np.ndarray) -> tuple[int, int, int]:
+    """Which axes lie along the bodies, across them and upwards.
+
+    Along is the longest of the latent grid's box, (2, 3); across, of the other two, the one it is more symmetric about.
+    """
+    low, high = box
+    along = int(np.argmax(high - low))
+    others = [axis for axis in range(3) if axis != along]
+    lopsided = np.abs(high + low) / (high - low)
+    across, up = sorted(others, key=lambda axis: lopsided[axis])
+    return along, across, up
 
 
 class Bodies(Sequence[Body]):

@@ -60,11 +60,14 @@ class FieldNorm(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
-        x = x.float()
+        x = hold_anew(x, "fp32")
         axes = tuple(range(1, x.ndim if self.kind == "group" else x.ndim - 1))
         variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        y = (x - mean) * torch.rsqrt(variance + self.eps)
-        return y if self.gain is None or self.shift is None else y * self.gain + self.shift
+        # Each product keeps what it multiplies, so each step is a recipe of its own: the backward pass needs x alone.
+        y = cheap(lambda v, m: v - m, x, mean)
+        y = cheap(lambda v, s: v * s, y, torch.rsqrt(variance + self.eps))
+        gain, shift = self.gain, self.shift
+        return y if gain is None or shift is None else cheap(lambda v: v * gain + shift, y)
 
 
 class Skip(nn.Module):

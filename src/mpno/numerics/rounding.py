@@ -23,7 +23,7 @@ def round_to(
     x: Float[Tensor, "..."],
     format: str,
     *,
-    overflow: Overflow = "inf",
+    overflow: Overflow | None = None,
     rounding: Rounding = "nearest",
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "..."]:
@@ -37,7 +37,7 @@ def round_to(
             there it stands for the NaN of the specification, and tells overflow from an invalid operation.
             ``saturate``: the maximum, for infinity too. ``strict``: an error, for infinity too. A block format
             scales its values into range and clamps, so that infinity alone overflows; under ``inf`` its
-            block becomes NaN.
+            block becomes NaN. By default ``saturate`` for a format that saturates, ``inf`` for others.
         rounding: ``nearest``, ties to even; or ``stochastic``, up or down with the probability that makes the mean of
             the result the value itself, before overflow.
         generator: of the random numbers, on the tensor's device; torch's own by default.
@@ -52,7 +52,7 @@ def round_to(
     Source: IEEE 754-2019, section 4.3.1 (roundTiesToEven) and 7.4 (overflow); OCP 8-bit Floating Point Specification
     1.0 and Microscaling Formats Specification 1.0 (2023), conversions.
     """
-    if overflow not in _OVERFLOWS:
+    if overflow is not None and overflow not in _OVERFLOWS:
         raise MpnoError(f"round_to: overflow is {overflow!r}; {allowed(overflow, _OVERFLOWS)}")
     if rounding not in _ROUNDINGS:
         raise MpnoError(f"round_to: rounding is {rounding!r}; {allowed(rounding, _ROUNDINGS)}")
@@ -67,7 +67,8 @@ def hold(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
 
     Where the device computes in the format natively this is a change of dtype. Elsewhere the tensor stays
     float32 and its values, and those of the gradient that comes back, are rounded with the format's own
-    overflow: the values a native run would see, at float32's cost. Block formats share scales along the last axis of
+    overflow: the values a native run would see, at float32's cost. The gradient of a clipped value is not zero
+    but passes through, itself clipped. Block formats share scales along the last axis of
     the tensor and of its gradient, whichever axis a product then sums over.
     """
     if format == "fp32":
@@ -81,13 +82,13 @@ def hold(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
 def _round(
     x: Tensor,
     fmt: Format,
-    overflow: Overflow = "inf",
+    overflow: Overflow | None = None,
     rounding: Rounding = "nearest",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"round_to takes float32 or float64 tensors, got {x.dtype}; convert with .float() first")
-    if overflow == "saturate":
+    if overflow == "saturate" or (overflow is None and fmt.saturates):
         largest = min(fmt.max, torch.finfo(x.dtype).max)
         x = x.clamp(-largest, largest)
 
@@ -113,7 +114,12 @@ def _refuse_overflow(x: Tensor, rounded: Tensor, fmt: Format) -> None:
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, fmt: Format, overflow: Overflow, rounding: Rounding, generator: torch.Generator | None
+        ctx: Any,
+        x: Tensor,
+        fmt: Format,
+        overflow: Overflow | None,
+        rounding: Rounding,
+        generator: torch.Generator | None,
     ) -> Tensor:
         return _round(x, fmt, overflow, rounding, generator)
 

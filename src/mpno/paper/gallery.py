@@ -11,14 +11,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from mpno.datasets import read_attrs
+from mpno.datasets.layout import evidence_of_data
 from mpno.paper.gallery_bodies import BodySet, draw_bodies, glance_at_body, read_bodies
 from mpno.paper.gallery_grids import draw_grids, glance_at_grid
 from mpno.paper.gallery_read import GridSet, read_grids
 from mpno.paper.style import look
 from mpno.specs.files import replacing
 
-EVIDENCE = {"fetch": "published data", "generate": "solved here", "import": "imported"}
-"""What data are, by their source, where the file does not say it."""
 DPI = 150
 
 
@@ -57,7 +56,7 @@ def facts(data: GridSet | BodySet) -> list[str]:
     made = next((origin[key] for key in ("generator", "record", "file") if key in origin), "origin not stated")
     seed = "no seed" if attrs["seed"] is None else f"seed {attrs['seed']}"
     return [
-        f"evidence: {evidence(attrs)}; source: {attrs['source']} ({made}), {seed}, {attrs.get('created_by')}",
+        f"evidence: {evidence_of_data(attrs)}; source: {attrs['source']} ({made}), {seed}, {attrs.get('created_by')}",
         f"licence: {attrs['licence']}; cite: {attrs['citation']}",
     ]
 
@@ -79,14 +78,8 @@ def draw_overview(paths: Sequence[str | Path]) -> Figure:
                 glance_at_body(data, part)
             else:
                 glance_at_grid(data, part)
-            part.suptitle(f"{data.attrs['name']}\n{evidence(data.attrs)}", fontsize=7)
+            part.suptitle(f"{data.attrs['name']}\n{evidence_of_data(data.attrs)}", fontsize=7)
     return figure
-
-
-def evidence(attrs: dict[str, Any]) -> str:
-    """What the numbers of a set are worth."""
-    source = str(EVIDENCE.get(attrs["source"], attrs["source"]))
-    return f"{attrs['evidence']}, {source}" if "evidence" in attrs else source
 
 
 def _origin(attrs: dict[str, Any]) -> dict[str, Any]:

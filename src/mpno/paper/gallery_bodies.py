@@ -124,17 +124,9 @@ def glance_at_body(data: BodySet, part: SubFigure) -> None:
 
 
 def directions(data: BodySet) -> tuple[int, int, int]:
-    """Which axes lie along the bodies, across them and upwards.
-
-    Along is the longest of the latent grid's box; across, of the other two, the one it is more symmetric about.
-    """
+    """Which axes lie along the bodies, across them and upwards; as is usual where no body could be read."""
     bodies = data.all()
-    low, high = bodies[0].box if bodies else np.array([[-2.0, -1, 0], [2, 1, 1]])
-    along = int(np.argmax(high - low))
-    others = [axis for axis in range(3) if axis != along]
-    lopsided = np.abs(high + low) / (high - low)
-    across, up = sorted(others, key=lambda axis: lopsided[axis])
-    return along, across, up
+    return bodies[0].directions if bodies else (0, 1, 2)
 
 
 def _views(data: BodySet, part: SubFigure) -> None:

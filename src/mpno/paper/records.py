@@ -184,7 +184,7 @@ def load_item(path: str | Path) -> ItemTables:
     context = {key: value for key, value in whole.items() if key not in ("parts", "probes")}
     parts = {}
     for part in whole["parts"]:
-        own = {name: frame[frame["part"] == part["name"]].reset_index(drop=True) for name, frame in frames.items()}
+        own = {name: frame.query("part == @part['name']").reset_index(drop=True) for name, frame in frames.items()}
         merged = {**context, **part, "part": part["name"]}
         parts[part["name"]] = ItemData(context=merged, reference=reference, **own)
     probes = {name: pd.read_csv(folder / f"{name}.csv") for name in whole["probes"]}

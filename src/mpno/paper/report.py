@@ -64,7 +64,7 @@ def _section(page: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
-def _published(row: dict[str, Any]) -> dict[str, str]:
+def _published(row: dict[str, Any]) -> dict[str, Any]:
     unit = row["unit"] if isinstance(row["unit"], str) else ""
     return {
         "setting": row["setting"],

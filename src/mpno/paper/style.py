@@ -19,14 +19,29 @@ COLOURS: dict[str, Any] = {
     "half": _OKABE[1],
     "mixed": _OKABE[0],
     "schedule": _OKABE[4],
+    "mixed, stabiliser none": _OKABE[5],
+    "mixed, stabiliser norm": _OKABE[9],
     "mixed-e5m2": _OKABE[3],
     "mixed-e5m3": _OKABE[6],
     "mixed-e5m4": _OKABE[8],
+    # One format by two names, clipped or not: the same numbers while nothing overflows.
+    **dict.fromkeys(("mixed-fp8_e5m2", "mixed-fp8_e5m2_sat", "half-fp8_e5m2", "half-fp8_e5m2_sat"), _OKABE[3]),
+    **dict.fromkeys(("mixed-fp8_e4m3", "mixed-fp8_e4m3_sat", "half-fp8_e4m3", "half-fp8_e4m3_sat"), _OKABE[4]),
+    **dict.fromkeys(("mixed-e4m10_max448", "mixed-e4m10_max448_sat"), _OKABE[9]),
 }
 """One colour per setting, told apart by colour-blind readers; the transform is in the marker."""
 
 LINES: dict[str, Any] = {"native": "-", "emulated": (0, (4, 1.5)), "simulated": (0, (1, 1))}
 """How the evidence of a curve is drawn."""
+
+SHORT = {
+    "darcy": "Darcy",
+    "navier-stokes": "Navier-Stokes",
+    "shallow-water": "Shallow water",
+    "car": "Car",
+    "ahmed": "Ahmed body",
+}
+"""Data sets as a narrow panel names them."""
 
 MARKERS = {"fft": "", "matmul": "s"}
 
@@ -58,6 +73,16 @@ def look() -> AbstractContextManager[None]:
 def colour(setting: str) -> Any:
     """The colour of a setting, grey for one that has none of its own."""
     return COLOURS.get(setting, "0.6")
+
+
+def seed_dot(shade: Any) -> dict[str, Any]:
+    """How one seed is drawn over the larger marker of the mean."""
+    return {"color": shade, "markersize": 2.4, "markeredgecolor": "white", "markeredgewidth": 0.3, "zorder": 3}
+
+
+def mean_dot(shade: Any, evidence: str) -> dict[str, Any]:
+    """How a mean over seeds is drawn: filled where it was run natively, else hollow."""
+    return {"color": shade, "markersize": 4.5, "markerfacecolor": shade if evidence == "native" else "white"}
 
 
 def line(evidence: str) -> Any:

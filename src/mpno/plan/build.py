@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
-from mpno.plan.digest import PROBES, room_digest
-from mpno.plan.experiment import Arm, Experiment, Part, Probe, load_experiments
+from mpno.plan.digest import PROBES, SHARED, room_digest
+from mpno.plan.experiment import Arm, Experiment, Part, Probe, ProbeScale, load_experiments
 from mpno.plan.source import Look, check_import, settle
 from mpno.specs import (
     DataSpec,
@@ -379,26 +379,28 @@ def _part(
 def _probe(
     probe: Probe, experiment: Experiment, parts: tuple[PlannedPart, ...], config: Config, where: Path
 ) -> PlannedProbe:
-    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem != "inputs")
+    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem not in SHARED)
     if probe.kind not in kinds:
         raise MpnoError(f"{where}: probe {probe.name} has kind {probe.kind!r}; {allowed(probe.kind, kinds)}")
+    altered = probe.scales.get(config.scale, ProbeScale())
     asked = []
     for part in parts:
         names = probe.arms.get(part.part.name, ())
         for arm in part.arms:
             if names == "all" or arm.arm.name in names:
-                asked.append((part.part.name, arm, _probed_data(probe, part.data, where)))
-    settings = {**probe.settings, **probe.scales.get(config.scale, {})}
+                asked.append((part.part.name, arm, _probed_data(probe, altered, part.data, where)))
+    settings = {**probe.settings, **altered.settings}
     what = [(part, arm.arm.name, arm.spec.id, sorted(arm.runs), data.slug) for part, arm, data in asked]
     text = json.dumps([probe.kind, settings, what], sort_keys=True)
     return PlannedProbe(probe, f"{experiment.item}_{probe.name}_{_hash(text)}", settings, tuple(asked))
 
 
-def _probed_data(probe: Probe, data: DataSpec, where: Path) -> DataSpec:
-    if probe.data is None:
+def _probed_data(probe: Probe, altered: ProbeScale, data: DataSpec, where: Path) -> DataSpec:
+    wanted = probe.data if altered.data is None else altered.data
+    if wanted is None:
         return data
     try:
-        return DataSpec.model_validate({**data.model_dump(), **probe.data})
+        return DataSpec.model_validate({**data.model_dump(), **wanted})
     except ValidationError as error:
         raise one_line(error, where=f"{where}, probe {probe.name}", fields=spec_fields(), within=("data",)) from None
 

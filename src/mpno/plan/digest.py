@@ -19,13 +19,21 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 PROBES = PACKAGE / "measurement" / "probes"
 
+SHARED = ("inputs", "outcome")
+"""Modules of the probes that are no probe."""
+
 _TRAIN = ("specs", "numerics", "spectral", "models", "datasets", "training")
 ROOMS: dict[str, tuple[str, ...]] = {
     "data": ("specs", "datasets"),
     "train": _TRAIN,
     "time": (*_TRAIN, "measurement/timing.py"),
     "memory": (*_TRAIN, "measurement/memory.py"),
-    "probe": (*_TRAIN, "measurement/memory.py", "measurement/timing.py", "measurement/probes/inputs.py"),
+    "probe": (
+        *_TRAIN,
+        "measurement/memory.py",
+        "measurement/timing.py",
+        *(f"measurement/probes/{name}.py" for name in SHARED),
+    ),
     "paper": ("specs", "paper"),
 }
 """The rooms or modules whose code each stage runs; a probe runs the module of its kind besides."""

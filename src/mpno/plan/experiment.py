@@ -146,6 +146,13 @@ class Part(Strict):
         return (self.base.get("data") or {}).get("name", "darcy")
 
 
+class ProbeScale(Strict):
+    """What a scale alters in a probe."""
+
+    settings: dict[str, Any] = {}
+    data: dict[str, Any] | None = Field(default=None, description="in place of the probe's; null: the probe's")
+
+
 class Probe(Strict):
     """A question to finished runs, to shapes, or to nothing; its answer is a table beside the runs'."""
 
@@ -157,7 +164,7 @@ class Probe(Strict):
     )
     settings: dict[str, Any] = {}
     exclusive: bool = Field(default=False, description="whether it measures times, so that nothing may run beside it")
-    scales: dict[Scale, dict[str, Any]] = Field(default={}, description="settings that a scale alters")
+    scales: dict[Scale, ProbeScale] = {}
 
 
 class Cost(Strict):
@@ -283,6 +290,7 @@ def _nested() -> dict[str, list[str]]:
     }
     nested = {f"parts.{i}{place}": keys for i in range(20) for place, keys in below.items()}
     nested |= {f"probes.{i}": sorted(Probe.model_fields) for i in range(20)}
+    nested |= {f"probes.{i}.scales.{scale}": sorted(ProbeScale.model_fields) for i in range(20) for scale in SCALES}
     for scale in SCALES:
         nested[f"scales.{scale}"] = sorted(ItemScale.model_fields)
         nested[f"scales.{scale}.core_seconds"] = sorted(Cost.model_fields)

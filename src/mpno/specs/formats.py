@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpno.specs.errors import MpnoError, allowed
 
@@ -13,6 +13,7 @@ BLOCK = 32
 """Values that share a scale in a Microscaling format."""
 SCALE_BIAS = 127
 """The shared scale is E8M0, a power of two from 2^-127 to 2^127 or NaN."""
+_CLIPPED = "_sat"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Format:
         mantissa_bits: explicitly stored fraction bits (of an element).
         max: largest finite value.
         element: what a block format stores its values as; None for a plain format.
+        saturates: whether what exceeds the maximum becomes the maximum, infinity too, and not infinity. Overflow of
+            such a format means clipping wherever a largest number is held against its maximum.
 
     Source: IEEE 754-2019 for fp32 and fp16; the OCP 8-bit Floating Point Specification 1.0 (2023) for fp8; the OCP
     Microscaling Formats Specification 1.0 (2023) for mxfp8.
@@ -39,6 +42,7 @@ class Format:
     mantissa_bits: int
     max: float
     element: Format | None = None
+    saturates: bool = False
 
     @property
     def bias(self) -> int:
@@ -106,17 +110,22 @@ FORMATS: dict[str, Format] = {
 
 @functools.cache
 def get_format(name: str) -> Format:
-    """Return the format called `name`, or the one that ``eXmY`` or ``eXmY_maxV`` spells out.
+    """Return the format called `name`, or the one that ``eXmY`` or ``eXmY_maxV`` spells out, clipped with ``_sat``.
 
     ``eXmY`` is IEEE-like with X exponent and Y mantissa bits: ``e5m2`` is fp16 with 2 mantissa bits, the control that
     shows whether a test can see precision at all. ``_maxV`` gives it another maximum, so that range and precision
     can be told apart: ``e4m10_max448`` has the range of fp8_e4m3 and the mantissa of fp16. A maximum
     beyond the IEEE one uses the exponent that IEEE keeps for infinity and NaN, as e4m3 does.
 
+    ``_sat`` after any of these clips what is out of range to the maximum, each time something is rounded:
+    ``fp8_e4m3_sat``. Without it, what is out of range becomes infinity.
+
     Raises:
         MpnoError: the name is neither a known format nor ``eXmY`` with 2 <= X <= 8, 1 <= Y <= 23, or V is not a
-            value of the format, at least 1, that its exponent can hold.
+            value of the format, at least 1, that its exponent can hold; or ``_sat`` follows a block format.
     """
+    if name.endswith(_CLIPPED):
+        return _saturating(name)
     if name in FORMATS:
         return FORMATS[name]
     match = re.fullmatch(r"e([2-8])m(\d{1,2})(?:_max(\d+(?:\.\d+)?))?", name)
@@ -126,8 +135,16 @@ def get_format(name: str) -> Format:
         return _with_max(ieee, match[3], name) if match[3] else ieee
     raise MpnoError(
         f"number format {name!r}: {allowed(name, FORMATS)}, or eXmY with 2 to 8 exponent and 1 to 23 mantissa bits, "
-        "or eXmY_maxV with the maximum V"
+        f"or eXmY_maxV with the maximum V; {_CLIPPED} clips what is out of range"
     )
+
+
+def _saturating(name: str) -> Format:
+    plain = get_format(name.removesuffix(_CLIPPED))
+    if plain.element or plain.saturates:
+        what = "scales its values into range by itself" if plain.element else "clips already"
+        raise MpnoError(f"number format {name!r}: {plain.name} {what}; leave out {_CLIPPED}")
+    return replace(plain, name=plain.name + _CLIPPED, saturates=True)
 
 
 def _with_max(ieee: Format, text: str, name: str) -> Format:

@@ -2,7 +2,8 @@
 
 Simulation rounds the unscaled result of every one-dimensional pass with the format's own overflow and
 only then scales by 1/n, so what overflows on a GPU overflows here. Rounding inside a GPU's transform is
-not modelled: simulated errors are a lower estimate.
+not modelled: simulated errors are a lower estimate. A format that saturates is clipped at the same places: the
+operand, the unscaled result of each pass (its kept modes), the scaled coefficients; in the backward passes likewise.
 """
 
 from __future__ import annotations

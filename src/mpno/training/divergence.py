@@ -25,12 +25,14 @@ class Divergence:
         epoch, step: where it was seen, both counted from 1.
         where: the first layer whose output was not finite, or what else was not.
         operation: the operation in it, and the function of mpno that called it; "" where none can be named.
+        first: the step of the first loss that was not finite: loss scaling skips it and goes on.
     """
 
     epoch: int
     step: int
     where: str
     operation: str = ""
+    first: int | None = None
 
     def __str__(self) -> str:
         origin = f"{self.where}, {self.operation}" if self.operation else self.where

@@ -17,6 +17,24 @@ from mpno.training.samples import Samples
 
 FINER = (2, 4)
 """How many times finer the grids are that overflow is predicted for."""
+Row = dict[str, int | float | str]
+RANGE_COLUMNS = ("epoch", "layer", "points", "largest", "ratio")
+"""Of ``range.csv``."""
+
+
+def used_range(epoch: int, monitor: RangeMonitor) -> list[Row]:
+    """What each layer's forward transform has used of fp16's range in an epoch, whatever format it ran in.
+
+    Returns:
+        A row per layer and grid, training and test batches together: ``points`` of the grid, ``largest`` part of any
+        kept coefficient scaled by 1/n, ``ratio`` of the largest unscaled one to fp16's maximum. Both are infinite where
+        a coefficient was not finite, and have six digits else.
+    """
+    return [
+        {"epoch": epoch, "layer": seen.layer, "points": seen.points}
+        | {"largest": _six_digits(seen.largest), "ratio": _six_digits(seen.ratio)}
+        for seen in monitor.report().layers
+    ]
 
 
 def predicted_range(model: nn.Module, monitor: RangeMonitor) -> dict[str, Any] | None:
@@ -50,9 +68,10 @@ def advice(
     if range is None or not over:
         return None
     finer = "here" if over[0] == 1 else f"on a grid {over[0]} times finer"
+    fate = "is clipped" if get_format(range["format"]).saturates else "must overflow"
     return (
         f"{finer} the half transform of {range['layer']} needs {range[f'{over[0]}x']:.3g} of the range of "
-        f"{range['format']}, so it must overflow; choose {_safe_transform(setting)}"
+        f"{range['format']}, so it {fate}; choose {_safe_transform(setting)}"
     )
 
 
@@ -101,6 +120,10 @@ def _shares(model: nn.Module, monitor: RangeMonitor) -> Iterator[dict[str, Any]]
 
 def _share(seen: Headroom, format: str, points: int) -> float:
     return seen.largest * points / get_format(format).max if math.isfinite(seen.largest) else math.inf
+
+
+def _six_digits(value: float) -> float:
+    return float(f"{value:.6g}") if math.isfinite(value) else math.inf
 
 
 def _origin(model: nn.Module, samples: Samples) -> tuple[str, str]:

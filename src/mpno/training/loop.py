@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mpno.numerics import refuse_tf32, set_precision
+from mpno.numerics import RangeMonitor, refuse_tf32, set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
 from mpno.training.data import load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.errors import BATCH, baseline, evaluate
+from mpno.training.headroom import used_range
 from mpno.training.records import Outcome, Row, write_record
 from mpno.training.samples import Samples
 from mpno.training.techniques import PATIENCE, Updater
@@ -34,7 +35,8 @@ def train_run(
     provenance: dict[str, Any] | None = None,
     tensorboard: Path | None = None,
 ) -> dict[str, Any]:
-    """Train `spec` and write ``spec.json``, ``history.csv``, ``model.safetensors`` and ``metrics.json`` to `out`.
+    """Train `spec` and write ``spec.json``, ``history.csv``, ``range.csv``, ``model.safetensors`` and ``metrics.json``
+    to `out`.
 
     A training that diverges is written too, with status ``diverged``, no metrics, and the place where the
     first number that is not finite appeared.
@@ -85,7 +87,7 @@ def fit(
     updater = Updater(optimizer, scheduler, spec.training)
     loss_of = build_loss(spec, samples.periodic)
     outcome = Outcome(model)
-    started, step = time.perf_counter(), 0
+    started, step, first = time.perf_counter(), 0, 0
     bar = tqdm(range(1, spec.training.epochs + 1), desc=spec.id, disable=None if progress is None else not progress)
     setting = spec.precision.at(0.0)
     for epoch in bar:
@@ -93,14 +95,19 @@ def fit(
             setting = spec.precision.phase(epoch, spec.training.epochs)
             set_precision(model, setting)
         skipped = updater.skipped
-        loss, steps, origin = _train_epoch(model, _batches(samples, order, spec.training.batch_size), loss_of, updater)
+        batches_of_epoch = _batches(samples, order, spec.training.batch_size)
+        with RangeMonitor(model) as monitor:
+            loss, steps, bad, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
+            errors = {} if origin else evaluate(model, samples)
+        outcome.ranges += used_range(epoch, monitor)
+        first = first or (step + bad if bad else 0)
         step += steps
         if origin:
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin))
-        errors = evaluate(model, samples)
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
         if not all(map(math.isfinite, test.values())):
-            return _diverge(outcome, bar, Divergence(epoch, step, *_in_evaluation(model, samples)))
+            origin = _in_evaluation(model, samples)
+            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
         row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
         row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
         row |= {"seconds": time.perf_counter() - started, **test}
@@ -118,24 +125,30 @@ def _train_epoch(
     batches: Iterable[tuple[Any, Tensor]],
     loss_of: Callable[[Tensor, Tensor], Tensor],
     updater: Updater,
-) -> tuple[float, int, tuple[str, str] | None]:
-    """Train on every batch once: mean loss per sample, steps made, and what was not finite if that ended it."""
+) -> tuple[float, int, int, tuple[str, str] | None]:
+    """Train on every batch once.
+
+    Returns:
+        Mean loss per sample; steps made; the first of them whose loss was not finite, 0 for none; and what was not, if
+        that ended it.
+    """
     model.train()
-    total, seen, step = 0.0, 0, 0
+    total, seen, step, bad = 0.0, 0, 0, 0
     for x, y in batches:
         step += 1
         loss = loss_of(model(x), y)
         value = loss.item()
         finite = math.isfinite(value)
+        bad = bad or (0 if finite else step)
         if not finite and not updater.scales_loss:
-            return math.nan, step, first_not_finite(model, x)
+            return math.nan, step, bad, first_not_finite(model, x)
         updater.backward(loss)
         if updater.gave_up:
-            return math.nan, step, _after_skips(model, x, finite)
+            return math.nan, step, bad, _after_skips(model, x, finite)
         if finite:
             total, seen = total + value, seen + len(y)
     updater.update()
-    return total / seen if seen else math.nan, step, None
+    return total / seen if seen else math.nan, step, bad, None
 
 
 def _after_skips(model: nn.Module, x: Any, finite: bool) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import json
 import platform
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,20 @@ from mpno.specs.files import write_text
 from mpno.specs.sets import errors_of
 from mpno.training.divergence import Divergence
 from mpno.training.errors import Metrics
+from mpno.training.headroom import RANGE_COLUMNS, Row
 from mpno.training.samples import Samples
 
 SCHEMA = 1
-Row = dict[str, int | float | str]
 
 
 @dataclass
 class Outcome:
-    """What a training leaves: the model, one row per epoch, its errors and those of the mean, and why it stopped
-    early, if it did."""
+    """What a training leaves: the model, one row per epoch, what each layer used of fp16's range in it, its errors and
+    those of the mean, and why it stopped early, if it did."""
 
     model: nn.Module
     history: list[Row] = field(default_factory=list)
+    ranges: list[Row] = field(default_factory=list)
     metrics: Metrics | None = None
     baseline: Metrics | None = None
     diverged: Divergence | None = None
@@ -54,7 +56,7 @@ def write_record(
     provenance: dict[str, Any],
     samples: Samples,
 ) -> dict[str, Any]:
-    """Write a run's four files, the record last, and return the record.
+    """Write a run's five files, the record last, and return the record.
 
     The weights carry the run's spec and how inputs are normalised and outputs decoded: what a prediction needs beside
     the model.
@@ -80,7 +82,8 @@ def write_record(
         **provenance,
     }
     write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
-    write_text(out / "history.csv", _csv(outcome.history, spec))
+    write_text(out / "history.csv", _csv(outcome.history, _columns(spec)))
+    write_text(out / "range.csv", _csv(outcome.ranges, RANGE_COLUMNS))
     save(outcome.model, out / "model.safetensors", more={"run": spec.model_dump(mode="json"), **_scaling(samples)})
     write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
@@ -100,11 +103,15 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "mpno": mpno.__version__, "platform": sys.platform, **packages}
 
 
-def _csv(rows: list[dict[str, int | float | str]], spec: RunSpec) -> str:
-    names = ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds"]
-    names += [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in errors_of(spec.data.name)]
+def _columns(spec: RunSpec) -> list[str]:
+    """Of the history."""
+    errors = [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in errors_of(spec.data.name)]
+    return ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds", *errors]
+
+
+def _csv(rows: list[Row], columns: Sequence[str]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
