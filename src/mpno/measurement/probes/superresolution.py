@@ -14,7 +14,7 @@ from mpno.datasets import load_split, read_attrs
 from mpno.datasets.store import Split, read_pairs
 from mpno.measurement.interpolation import interpolate
 from mpno.measurement.probes.inputs import ProbedArm
-from mpno.measurement.probes.outcome import diverged
+from mpno.measurement.probes._outcome import diverged
 from mpno.specs import MpnoError
 from mpno.training import evaluate_run, load_run, relative_h1, relative_l2
 
