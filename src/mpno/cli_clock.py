@@ -11,6 +11,7 @@ from pathlib import Path
 
 VARIABLE = "MPNO_TIMES"
 """The file, in the environment; without it nothing is kept."""
+_FILES = (".h5", ".json", ".csv", ".ipynb", ".html")
 _LOADED = time.time()
 
 
@@ -31,5 +32,5 @@ def clock(stage: str, out: Path) -> Iterator[None]:
     entry |= {"loaded": _LOADED, "started": started, "ended": time.time()}  # type: ignore[dict-item]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # One short line in one write: jobs side by side do not mix theirs.
-    with open(path, "a", encoding="utf-8") as file:
+    with Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")

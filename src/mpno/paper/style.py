@@ -10,24 +10,24 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 TEXT_WIDTH = 5.5  # inches: the text width of the ICLR style
-_OKABE = sns.color_palette("colorblind")
+OKABE = sns.color_palette("colorblind")
 
 COLOURS: dict[str, Any] = {
     "full": "black",
-    "full+tanh": _OKABE[7],
-    "amp": _OKABE[2],
-    "half": _OKABE[1],
-    "mixed": _OKABE[0],
-    "schedule": _OKABE[4],
-    "mixed, stabiliser none": _OKABE[5],
-    "mixed, stabiliser norm": _OKABE[9],
-    "mixed-e5m2": _OKABE[3],
-    "mixed-e5m3": _OKABE[6],
-    "mixed-e5m4": _OKABE[8],
+    "full+tanh": OKABE[7],
+    "amp": OKABE[2],
+    "half": OKABE[1],
+    "mixed": OKABE[0],
+    "schedule": OKABE[4],
+    "mixed, stabiliser none": OKABE[5],
+    "mixed, stabiliser norm": OKABE[9],
+    "mixed-e5m2": OKABE[3],
+    "mixed-e5m3": OKABE[6],
+    "mixed-e5m4": OKABE[8],
     # One format by two names, clipped or not: the same numbers while nothing overflows.
-    **dict.fromkeys(("mixed-fp8_e5m2", "mixed-fp8_e5m2_sat", "half-fp8_e5m2", "half-fp8_e5m2_sat"), _OKABE[3]),
-    **dict.fromkeys(("mixed-fp8_e4m3", "mixed-fp8_e4m3_sat", "half-fp8_e4m3", "half-fp8_e4m3_sat"), _OKABE[4]),
-    **dict.fromkeys(("mixed-e4m10_max448", "mixed-e4m10_max448_sat"), _OKABE[9]),
+    **dict.fromkeys(("mixed-fp8_e5m2", "mixed-fp8_e5m2_sat", "half-fp8_e5m2", "half-fp8_e5m2_sat"), OKABE[3]),
+    **dict.fromkeys(("mixed-fp8_e4m3", "mixed-fp8_e4m3_sat", "half-fp8_e4m3", "half-fp8_e4m3_sat"), OKABE[4]),
+    **dict.fromkeys(("mixed-e4m10_max448", "mixed-e4m10_max448_sat"), OKABE[9]),
 }
 """One colour per setting, told apart by colour-blind readers; the transform is in the marker."""
 

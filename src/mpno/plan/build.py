@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
-from mpno.plan.digest import PROBES, SHARED, room_digest
+from mpno.plan.digest import PROBES, room_digest
 from mpno.plan.experiment import Arm, Experiment, Part, Probe, ProbeScale, load_experiments
 from mpno.plan.source import Look, check_import, settle
 from mpno.specs import (
@@ -388,7 +388,7 @@ def _part(
 def _probe(
     probe: Probe, experiment: Experiment, parts: tuple[PlannedPart, ...], config: Config, where: Path
 ) -> PlannedProbe:
-    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem not in SHARED)
+    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem != "inputs")
     if probe.kind not in kinds:
         raise MpnoError(f"{where}: probe {probe.name} has kind {probe.kind!r}; {allowed(probe.kind, kinds)}")
     altered = probe.scales.get(config.scale, ProbeScale())

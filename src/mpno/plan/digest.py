@@ -6,6 +6,7 @@ a parameter. Comments, docstrings, blank lines and white space leave it as it is
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import token
@@ -19,24 +20,16 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 PROBES = PACKAGE / "measurement" / "probes"
 
-SHARED = ("inputs", "outcome")
-"""Modules of the probes that are no probe."""
-
 _TRAIN = ("specs", "numerics", "spectral", "models", "datasets", "training")
 ROOMS: dict[str, tuple[str, ...]] = {
     "data": ("specs", "datasets"),
     "train": _TRAIN,
     "time": (*_TRAIN, "measurement/timing.py"),
     "memory": (*_TRAIN, "measurement/memory.py"),
-    "probe": (
-        *_TRAIN,
-        "measurement/memory.py",
-        "measurement/timing.py",
-        *(f"measurement/probes/{name}.py" for name in SHARED),
-    ),
+    "probe": _TRAIN,
     "paper": ("specs", "paper"),
 }
-"""The rooms or modules whose code each stage runs; a probe runs the module of its kind besides."""
+"""The rooms or modules whose code each stage runs; a probe also runs the module of its kind and what that imports."""
 
 _DROPPED = {token.COMMENT, token.NL, token.ENCODING, token.ENDMARKER}
 _MARKS = {token.NEWLINE: "\n", token.INDENT: ">", token.DEDENT: "<"}
@@ -62,7 +55,7 @@ def room_digest(stage: str, package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     stage, _, kind = stage.partition(":")
-    for room in (*ROOMS[stage], *([f"measurement/probes/{kind}.py"] if kind else [])):
+    for room in (*ROOMS[stage], *(_with_imports(f"measurement/probes/{kind}.py", package) if kind else [])):
         place = package / room
         files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
         if not files or not files[0].is_file():
@@ -71,6 +64,20 @@ def room_digest(stage: str, package: Path = PACKAGE) -> str:
             line = f"{path.relative_to(package).as_posix()} {source_digest(path.read_text(encoding='utf-8'))}\n"
             digest.update(line.encode())
     return digest.hexdigest()[:16]
+
+
+def _with_imports(module: str, package: Path) -> list[str]:
+    """A module of measurement, and those of the same room that it imports, in turn."""
+    found, waiting = [], [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not (package / name).is_file():
+            continue
+        found.append(name)
+        tree = ast.parse((package / name).read_text(encoding="utf-8"))
+        said = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+        waiting += [f"{path.removeprefix('mpno.').replace('.', '/')}.py" for path in said if ".measurement." in path]
+    return sorted({module, *found})
 
 
 def _tokens(source: str) -> Iterator[str]:

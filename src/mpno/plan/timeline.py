@@ -1,4 +1,4 @@
-"""Where the time of a whole run of the workflow went: work, overhead, and the chain of jobs that nothing could shorten."""
+"""Where the time of a run of the workflow went: work, overhead, and the chain of jobs that more cores leave as long."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class Timeline:
         return 1 - self.work / (self.wall * self.cores)
 
     def __str__(self) -> str:
+        had = self.wall * self.cores
         lines = [
-            f"{_clock(self.wall)} on {self.cores} cores: {self.work:.0f} of {self.wall * self.cores:.0f} core-seconds in "
-            f"data, training and measuring, overhead {100 * self.overhead:.1f} %"
+            f"{_clock(self.wall)} on {self.cores} cores: {self.work:.0f} of {had:.0f} core-seconds in data, training "
+            f"and measuring, overhead {100 * self.overhead:.1f} %"
         ]
         for stage, (jobs, inside, startup) in self.stages.items():
             lines.append(f"  {stage:8} {jobs:4} jobs  {inside:7.0f} core-s inside  {startup:6.0f} s of start-up")
