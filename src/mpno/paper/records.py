@@ -162,7 +162,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
     for name, probe in item["probes"].items():
         write_text(out / f"{name}.csv", (root / "probes" / f"{probe}.csv").read_text(encoding="utf-8"))
     write_text(out / "reference.csv", published.to_csv(index=False))
-    context = {**item, **(made or _here()), "parts": parts}
+    context = {**item, **_here(), **made, "parts": parts}
     write_text(out / "context.json", json.dumps(context, indent=1, sort_keys=True) + "\n")
 
 
