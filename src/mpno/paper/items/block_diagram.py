@@ -66,7 +66,9 @@ def figure(item: ItemTables) -> Drawing:
         _strips(below, traced, settings)
         formats = [name for name in FILL if name in set(traced["format"])]
         handles = [Patch(facecolor=FILL[name], edgecolor="black", linewidth=0.5, label=name) for name in formats]
-        handles.append(Patch(facecolor="white", edgecolor="black", linewidth=0.5, hatch="/////", label="complex numbers"))
+        handles.append(
+            Patch(facecolor="white", edgecolor="black", linewidth=0.5, hatch="/////", label="complex numbers")
+        )
         drawing.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     data = next(iter(item.parts.values())).context
     caption = (
