@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpno.plan.build import last_rate
+from mpno.plan.words import last_rate
 from mpno.specs import RunSpec
 from mpno.specs.run import SchedulerSpec, TrainingSpec
 

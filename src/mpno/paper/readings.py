@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mpno.paper.comparison import compared, error_cell, percent_cell, power, seeds_cell
 from mpno.paper.records import NONE, ItemData
 from mpno.paper.statistics import paired_change, paired_points
-from mpno.specs.sets import errors_of
+from mpno.specs.sets import errors_of, title_of
 
 NAMES = {"l2": "L2", "h1": "H1"}
 
@@ -51,6 +52,19 @@ def read_cells(row: Mapping[str, Any]) -> dict[str, str]:
         cells[f"{name} change"] = _change(row, f"{metric}_change", percent_cell)
         cells[f"{name} points"] = _change(row, f"{metric}_points", points_cell)
     return cells | {"verdict": row["verdict"] or NONE}
+
+
+def published(reference: pd.DataFrame, data: ItemData, **wanted: str) -> pd.DataFrame:
+    """The rows of the paper's values whose conditions begin with the data set's name, of the columns' values wanted."""
+    rows = reference.loc[reference["conditions"].astype(str).str.startswith(lead(data))]
+    for column, value in wanted.items():
+        rows = rows.loc[rows[column] == value]
+    return rows
+
+
+def lead(data: ItemData) -> str:
+    """The first word of the data set's name."""
+    return title_of(data.context["data"]["name"]).split()[0]
 
 
 def points_cell(mean: float, low: float, high: float) -> str:

@@ -29,7 +29,7 @@ def drawn(item: ItemTables) -> Drawing:
 
 def row_of(item: ItemTables, part: str, arm: str) -> dict:
     frame = error_curves.table(item).numbers
-    return frame[(frame["part"] == part) & (frame["arm"] == arm)].to_dict("records")[0]
+    return frame.loc[(frame["part"] == part) & (frame["arm"] == arm)].to_dict("records")[0]
 
 
 def test_budgets_are_told_by_epochs_and_decay(item: ItemTables) -> None:
@@ -111,13 +111,19 @@ def test_the_points_are_what_is_drawn(item: ItemTables, drawn: Drawing) -> None:
         for column, part in enumerate(item.parts):
             count = sum(len(line.get_xdata()) for line in panels[row, column].lines if len(line.get_xdata()) > 1)
             points = drawn.points.set_index(["part", "metric", "x"]).index
-            assert count == (points == (part, metric, x)).sum() > 0 or (part, metric) == ("car", "h1")
+            assert count == list(points).count((part, metric, x)) > 0 or (part, metric) == ("car", "h1")
 
 
 def test_the_mean_stops_where_a_seed_diverges(drawn: Drawing) -> None:
     points = drawn.points.query("part == 'car' and arm == 'mixed' and x == 'epoch'")
-    assert points.groupby("seed")["at"].max().to_dict() == {0: 11, 1: 3, 2: 11, "mean": 3}
+    assert {seed: own["at"].max() for seed, own in points.groupby("seed")} == {0: 11, 1: 3, 2: 11, "mean": 3}
 
 
 def test_the_caption_says_the_paper_s_epochs(drawn: Drawing) -> None:
     assert "full 500, mixed 770, schedule 691, read off a plot" in drawn.caption
+
+
+def test_the_paper_s_changes_are_given_in_both_readings(item: ItemTables) -> None:
+    """As in the published table of 128 x 128 points: H1 .00645 against .00536."""
+    note = next(note for note in error_curves.table(item).notes if "both readings on Navier" in note)
+    assert "mixed L2 -0.6 % or -0.001 points, mixed H1 +20.4 % or +0.109 points" in note

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from mpno.paper.comparison import number_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.readings import NAMES, READINGS, read_arm, read_cells, reading_notes
+from mpno.paper.readings import NAMES, READINGS, lead, published, read_arm, read_cells, reading_notes
 from mpno.paper.records import NONE, STAND_INS, ItemData, ItemTables
 from mpno.paper.style import TEXT_WIDTH, colour, line, look
 from mpno.specs.sets import errors_of, title_of
@@ -63,6 +63,7 @@ def table(item: ItemTables) -> Table:
         "last rate: that of the last epoch in parts of the first; one-cycle: risen and fallen within the epochs given",
         "the control has the epochs of full: what it says of power holds for equal epochs",
         *_sources(item),
+        *filter(None, (_paper_readings(item, data) for data in item.parts.values())),
     ]
     return Table(numbers, pd.DataFrame([_cells(row) for row in rows]), notes, roles=list(numbers["part"]))
 
@@ -73,7 +74,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     shown["epochs"] = read.pop("epochs")
     shown["last rate"] = _rate(row["last_rate"])
     shown |= read
-    return shown | {f"paper {name}": number_cell(row[f"paper_{metric}"], 5) for metric, name in NAMES.items()}
+    return shown | {f"paper {name}": number_cell(row[f"paper_{metric}"], 6) for metric, name in NAMES.items()}
 
 
 def _rate(share: float | None) -> str:
@@ -82,21 +83,26 @@ def _rate(share: float | None) -> str:
 
 def _published(item: ItemTables, data: ItemData, arm: dict[str, Any]) -> dict[str, float]:
     """The paper's errors, which are those in equal time."""
-    full = arm["against"] is None
-    rows = item.reference[item.reference["setting"] == arm["label"]]
-    rows = rows[[str(said).startswith(_lead(data)) for said in rows["conditions"]]]
-    fits = full or budget(data, arm) == EQUAL_TIME
+    rows = published(item.reference, data, setting=arm["label"])
+    fits = arm["against"] is None or budget(data, arm) == EQUAL_TIME
     found = dict(zip(rows["metric"], rows["value"].astype(float), strict=True)) if fits else {}
     return {f"paper_{metric}": found.get(metric, math.nan) for metric in NAMES}
 
 
-def _lead(data: ItemData) -> str:
-    """What the conditions of published values on the data set begin with."""
-    return title_of(data.context["data"]["name"]).split()[0]
+def _paper_readings(item: ItemTables, data: ItemData) -> str:
+    """The paper's own changes in both readings."""
+    rows = published(item.reference, data)
+    said = {(row["setting"], row["metric"]): float(row["value"]) for row in rows.to_dict("records")}
+    changes = []
+    for setting in dict.fromkeys(name for name, metric in said if name != "full" and metric in NAMES):
+        for metric, name in NAMES.items():
+            error, full = said[setting, metric], said["full", metric]
+            changes.append(f"{setting} {name} {100 * (error / full - 1):+.1f} % or {100 * (error - full):+.3f} points")
+    return f"paper, change in both readings on {lead(data)}: {', '.join(changes)}" if changes else ""
 
 
 def _sources(item: ItemTables) -> list[str]:
-    errors = item.reference[item.reference["metric"].isin(list(NAMES))]
+    errors = item.reference.loc[item.reference["metric"].isin(list(NAMES))]
     rows = errors.drop_duplicates(["setting", "provenance", "conditions"]).to_dict("records")
     return [f"paper, {row['setting']}: {row['conditions']}; {row['place']}; {row['provenance']}" for row in rows]
 
@@ -126,11 +132,12 @@ def _panel(axes: Any, data: ItemData, metric: str, x: str) -> list[dict[str, Any
         axes.text(0.5, 0.5, "H1 needs\na grid", transform=axes.transAxes, ha="center", va="center", color="0.5")
         return []
     seconds = data.arms.set_index("arm")["seconds"].to_dict()
-    rows = data.history[(data.history["metric"] == metric) & (data.history["resolution"] == data.resolutions[0])]
+    home = (data.history["metric"] == metric) & (data.history["resolution"] == data.resolutions[0])
+    rows = data.history.loc[home]
     points: list[dict[str, Any]] = []
     for arm in data.context["arms"]:
         factor = 1.0 if x == "epoch" else seconds[arm["name"]]
-        each = rows[rows["arm"] == arm["name"]].pivot(index="epoch", columns="seed", values="value").sort_index()
+        each = rows.loc[rows["arm"] == arm["name"]].pivot(index="epoch", columns="seed", values="value").sort_index()
         if math.isnan(factor) or each.empty:
             continue
         points += _curve(axes, data, arm, each, factor)
@@ -207,10 +214,9 @@ def _caption(item: ItemTables) -> str:
 
 
 def _epochs(item: ItemTables, data: ItemData) -> str:
-    rows = item.reference[item.reference["metric"] == "epochs"]
-    rows = rows[[str(said).startswith(_lead(data)) for said in rows["conditions"]]]
+    rows = published(item.reference, data, metric="epochs")
     counts = ", ".join(f"{row['setting']} {row['value']:.0f}" for row in rows.to_dict("records"))
-    return f"{_lead(data)}: {counts}, {rows['provenance'].iloc[0]}" if counts else ""
+    return f"{lead(data)}: {counts}, {rows['provenance'].iloc[0]}" if counts else ""
 
 
 def _alt(item: ItemTables) -> str:

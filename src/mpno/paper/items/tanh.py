@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mpno.paper.comparison import number_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.readings import NAMES, READINGS, read_arm, read_cells, reading_notes
+from mpno.paper.readings import NAMES, READINGS, published, read_arm, read_cells, reading_notes
 from mpno.paper.records import STAND_INS, ItemData, ItemTables
 from mpno.paper.style import TEXT_WIDTH, colour, look
 from mpno.specs.sets import errors_of, title_of
@@ -55,8 +55,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
 
 def _published(item: ItemTables, data: ItemData, label: str) -> dict[str, float]:
     """The paper's values of a setting, and what they change by from full's."""
-    lead = title_of(data.context["data"]["name"]).split()[0]
-    rows = item.reference[[str(said).startswith(lead) for said in item.reference["conditions"]]]
+    rows = published(item.reference, data)
     said = {(row["setting"], row["metric"]): float(row["value"]) for row in rows.to_dict("records")}
     values = {f"paper_{metric}": said.get((label, metric), math.nan) for metric in PUBLISHED}
     changes = {
