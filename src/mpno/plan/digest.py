@@ -30,8 +30,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "memory": (*_TRAIN, "measurement/memory.py"),
     "probe": (
         *_TRAIN,
-        "measurement/memory.py",
-        "measurement/timing.py",
+        *(f"measurement/{name}.py" for name in ("memory", "timing", "interpolation")),
         *(f"measurement/probes/{name}.py" for name in SHARED),
     ),
     "paper": ("specs", "paper"),
