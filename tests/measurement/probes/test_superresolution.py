@@ -158,15 +158,17 @@ def test_a_run_that_diverged_is_not_evaluated(data: Path, runs: dict[str, Path],
         superresolution([probed("full", data, run)], {})
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [({"other_at": 32}, "its tests at 32 are not the functions of those at 16"), ({"periodic": False}, "not periodic")],
-)
-def test_data_that_cannot_be_compared_are_refused(
-    given: dict[str, Any], said: str, runs: dict[str, Path], tmp_path: Path
-) -> None:
-    with pytest.raises(MpnoError, match=said):
-        superresolution([probed("full", store(tmp_path / "d.h5", **given), runs["full"])], {})
+def test_other_functions_are_tested_and_not_interpolated(runs: dict[str, Path], tmp_path: Path) -> None:
+    data = store(tmp_path / "d.h5", other_at=32)
+    rows = pd.DataFrame(superresolution([probed("full", data, runs["full"])], {}))
+    models = rows.query("method == 'model'").set_index("resolution")
+    assert models["same"].to_dict() == {16: True, 32: False, 64: True} and models["l2"].notna().to_numpy().all()
+    assert set(rows.query("method != 'model'")["resolution"]) == {64}
+
+
+def test_fields_that_are_not_periodic_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(MpnoError, match="not periodic"):
+        superresolution([probed("full", store(tmp_path / "d.h5", periodic=False), runs["full"])], {})
 
 
 def test_settings_are_refused(data: Path) -> None:

@@ -25,7 +25,13 @@ def rows(name: str, l2: dict[int, list[float | None]], method: str = "model", **
     for grid, values in l2.items():
         for seed, value in enumerate(values):
             row = {"part": "navier-stokes", "arm": name, "seed": seed, "resolution": grid, "factor": grid // 32}
-            row |= {"method": method, "l2": value, "h1": None if value is None else 2 * value, "samples": 8}
+            row |= {
+                "same": True,
+                "method": method,
+                "l2": value,
+                "h1": None if value is None else 2 * value,
+                "samples": 8,
+            }
             row |= {"finite": value is not None, "trained": "finished", "evidence": EVIDENCE.get(name, "native")}
             found.append(row | {"range": 0.1 * grid / 32 if name == "half" else None, "advice": None} | more)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mpno.measurement.probes.inputs import ProbedArm
-from mpno.measurement.probes._outcome import diverged
+from mpno.measurement.probes.outcome import diverged
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.training import evaluate_run
 

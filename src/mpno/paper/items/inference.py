@@ -10,7 +10,7 @@ import pandas as pd
 
 from mpno.paper.comparison import error_cell, percent_cell
 from mpno.paper.drawing import Drawing, Table
-from mpno.paper.records import NONE
+from mpno.paper.records import NONE, ItemTables
 from mpno.paper.statistics import Change, paired_change, verdict
 from mpno.paper.style import colour, look, new_figure
 from mpno.specs import PrecisionSetting
@@ -27,13 +27,13 @@ OF_METRIC = (
 MARKERS = {"native": "o", "emulated": "s", "simulated": "^"}
 
 
-def table(item: Any) -> Table:
+def table(item: ItemTables) -> Table:
     """One row per data set and setting: the error in it, what it changes, and the part of that which is rounding."""
     rows = _rows(item)
     return Table(pd.DataFrame(rows), _shown(rows), _notes(item, rows), [row["part"] for row in rows])
 
 
-def figure(item: Any) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """The relative change of the L2 error by setting, every seed shown, for each data set."""
     numbers = [row for row in _rows(item) if row["role"] != "trained"]
     settings = list(dict.fromkeys(row["setting"] for row in numbers))[::-1]
@@ -75,7 +75,7 @@ def _draw(axis: Any, row: Record, points: list[Record], height: int) -> None:
 class Asked:
     """What the probe found of one part, to be asked by setting."""
 
-    def __init__(self, item: Any, name: str) -> None:
+    def __init__(self, item: ItemTables, name: str) -> None:
         self.name, self.part = name, item.parts[name]
         self.compare: Record = self.part.context["compare"]
         self.reference: list[Record] = item.reference.to_dict("records") if name == PUBLISHED else []
@@ -166,12 +166,12 @@ class Asked:
         return points
 
 
-def _asked(item: Any) -> list[Asked]:
+def _asked(item: ItemTables) -> list[Asked]:
     there = set(item.probes[PROBE]["part"])
     return [Asked(item, name) for name in item.parts if name in there]
 
 
-def _rows(item: Any) -> list[Record]:
+def _rows(item: ItemTables) -> list[Record]:
     return [asked.row(setting) for asked in _asked(item) for setting in asked.settings]
 
 
@@ -213,7 +213,7 @@ def _percent(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:+.3f} %{interval}"
 
 
-def _notes(item: Any, rows: list[Record]) -> list[str]:
+def _notes(item: ItemTables, rows: list[Record]) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for row in rows:
         kinds.setdefault(row["evidence"], []).append(row["setting"])

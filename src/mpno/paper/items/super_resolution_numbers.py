@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mpno.paper.records import ItemData
+from mpno.paper.records import ItemData, ItemTables
 from mpno.paper.statistics import Change, paired_change, verdict
 
-PART, PROBE = "navier-stokes", "finer"
+PROBES = {"navier-stokes": "finer", "coarse": "finer-coarse"}
+"""The table of the probe by part: the paper's setting in small, and a training grid that leaves something to gain."""
+PUBLISHED = "navier-stokes"
 METRICS = {"l2": "L2", "h1": "H1"}
 INTERPOLATED = "full"
 """The arm whose prediction on its own grid is interpolated: the baseline of every comparison."""
@@ -21,15 +23,21 @@ Values = Callable[[str, int], dict[int, float]]
 """(metric, grid) to the error of each seed."""
 
 
-class Numbers:
-    """What the probe found, to be asked by arm, method, error and grid."""
+def all_numbers(item: ItemTables) -> list[Numbers]:
+    """Those of each part, in the order of the item."""
+    return [Numbers(item, name) for name in item.parts]
 
-    def __init__(self, item: Any) -> None:
-        self.part: ItemData = item.parts[PART]
+
+class Numbers:
+    """What the probe found of one part, to be asked by arm, method, error and grid."""
+
+    def __init__(self, item: ItemTables, name: str) -> None:
+        self.name = name
+        self.part: ItemData = item.parts[name]
         self.reference: pd.DataFrame = item.reference
         self.compare: dict[str, Any] = self.part.context["compare"]
         self.home = int(self.part.context["data"]["resolution"])
-        frame: pd.DataFrame = item.probes[PROBE]
+        frame: pd.DataFrame = item.probes[PROBES[name]]
         self.rows: Records = [
             {str(key): value for key, value in row.items()} | {"finite": str(row["finite"]) == "True"}
             for row in frame.to_dict("records")
@@ -58,6 +66,25 @@ class Numbers:
             return math.nan
         return 1 - math.sqrt(max(0.0, 1 - (truth[0] / float(np.mean(errors))) ** 2))
 
+    @property
+    def samples(self) -> int:
+        """Test functions on each grid."""
+        return int(self.rows[0]["samples"])
+
+    def differ(self, grid: int) -> bool:
+        """Whether the grid shows other functions than the training grid."""
+        return any(str(row["same"]) == "False" for row in self.rows if row["resolution"] == grid)
+
+    @property
+    def title(self) -> str:
+        """The training grid, by which a reader tells the parts apart."""
+        return self.part.grid(self.home)
+
+    def blocks(self) -> list[pd.DataFrame]:
+        """All there is to say, one frame after the other."""
+        found = [self.errors(), self.against_interpolation(), self.against_full(), self.published()]
+        return [frame.assign(part=self.name, trained_at=self.home) for frame in found if len(frame)]
+
     def errors(self) -> pd.DataFrame:
         """One row per method, error and grid: mean, sample deviation over seeds, how many are finite, range used."""
         methods = [(arm["name"], "model", arm["label"], arm["label"]) for arm in self.arms]
@@ -82,7 +109,7 @@ class Numbers:
         diverged = sum(row["trained"] == "diverged" for row in found)
         return {
             "resolution": grid,
-            "factor": grid // self.home,
+            "factor": grid / self.home,
             "evidence": _evidence(found),
             "seeds": sum(not pd.isna(row["seed"]) for row in found),
             "diverged": diverged,
@@ -165,7 +192,7 @@ class Numbers:
                     )
                     gone = sum(not row["finite"] for row in found)
                     row = {"block": f"against {against}", "method": arm["label"], "arm": name, "setting": arm["label"]}
-                    row |= {"metric": metric, "resolution": grid, "factor": grid // self.home}
+                    row |= {"metric": metric, "resolution": grid, "factor": grid / self.home}
                     row |= {"evidence": _evidence(found), "seeds": len(change.each)}
                     row |= {"mean": change.mean, "low": change.low, "high": change.high}
                     rows.append(row | {"verdict": said(change, name, metric, grid, gone)})
@@ -182,12 +209,14 @@ class Numbers:
                     place = {"method": arm["label"], "setting": arm["label"], "metric": metric, "resolution": grid}
                     for seed in sorted(set(values) & set(other)):
                         change = (values[seed] - other[seed]) / other[seed]
-                        rows.append(place | {"factor": grid // self.home, "seed": seed, "change": change})
+                        rows.append(place | {"factor": grid / self.home, "seed": seed, "change": change})
         return pd.DataFrame(rows)
 
     def published(self) -> pd.DataFrame:
         """The paper's own, on its training grid: mean and population deviation, as it prints them."""
         rows = []
+        if self.name != PUBLISHED:
+            return pd.DataFrame()
         for _, found in self.reference.groupby(["setting", "metric"], sort=False):
             setting, metric = found["setting"].iloc[0], found["metric"].iloc[0]
             values = found["value"].to_numpy(dtype=float)
