@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from mpno.paper.items import formats
-from mpno.paper.records import NONE, REFERENCE_COLUMNS, Item, ItemData
+from mpno.paper.records import NONE, REFERENCE_COLUMNS, ItemData, ItemTables
 
 ERRORS: dict[str, tuple[float, ...]] = {
     "full": (0.100, 0.110, 0.090),
@@ -60,11 +60,11 @@ def part() -> ItemData:
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     about = ("authors' notebook", "a card", "memory and throughput")
     published = [("tf32", "memory", 10534.0, "MB", *about), ("tf32", "seconds_per_epoch", 72.52, "s", *about)]
     context: dict[str, Any] = {"item": "formats", "title": "Formats", "scale": "desk", "changes": [], "device": "cpu"}
-    return Item(
+    return ItemTables(
         context={**context, "processor": "A processor", "threads": 1},
         parts={"darcy": part(), "navier-stokes": part()},
         probes={},
@@ -72,7 +72,7 @@ def item() -> Item:
     )
 
 
-def test_a_change_in_both_readings(item: Item) -> None:
+def test_a_change_in_both_readings(item: ItemTables) -> None:
     row = formats.numbers(item).set_index(["part", "arm"]).loc[("darcy", "mixed-bf16")]
     away = np.array(ERRORS["mixed-bf16"]) - np.array(ERRORS["full"])
     for values, mean, low, high in (
@@ -84,7 +84,7 @@ def test_a_change_in_both_readings(item: Item) -> None:
         assert row[high] == pytest.approx(interval[1])
 
 
-def test_what_each_format_is(item: Item) -> None:
+def test_what_each_format_is(item: ItemTables) -> None:
     frame = formats.numbers(item).set_index(["part", "arm"]).loc["darcy"]
     assert frame["unit_roundoff"].to_dict() == {
         "full": 2.0**-24,
@@ -101,7 +101,7 @@ def test_what_each_format_is(item: Item) -> None:
     assert frame.loc["mixed-bf16", "maximum"] > 3e38 > frame.loc["mixed", "maximum"] == 65504
 
 
-def test_what_a_reader_sees(item: Item) -> None:
+def test_what_a_reader_sees(item: ItemTables) -> None:
     drawn = formats.table(item)
     assert len(drawn.shown) == 2 * len(ERRORS) == len(drawn.roles or ())
     cells = drawn.shown.set_index(["data", "setting", "transform"])

@@ -11,7 +11,7 @@ import pytest
 
 from mpno.measurement.probes.ranges import ranges
 from mpno.paper.items import fp8
-from mpno.paper.records import NONE, REFERENCE_COLUMNS, Item, ItemData
+from mpno.paper.records import NONE, REFERENCE_COLUMNS, ItemData, ItemTables
 
 LOSSES: dict[str, dict[str, list[list[float]]]] = {
     "darcy": {"mixed": [[1.0, 0.6, 0.4], [1.0, 0.5, 0.5]], "e4m3": [[1.1, 0.9, 0.7]]},
@@ -68,7 +68,7 @@ def part(name: str, resolution: int) -> ItemData:
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> ItemTables:
     foretold = ranges([], {"formats": ["fp16", "fp8_e5m2", "fp8_e4m3"], "grids": [[16, 16], [64, 64], [32, 32, 32]]})
     step = [
         {"precision": precision, "resolution": n, "points": n * n, "share": share * n * n / 448, "finite": finite}
@@ -77,7 +77,7 @@ def item() -> Item:
         for n in (16, 64)
     ]
     context: dict[str, Any] = {"item": "fp8", "title": "FP8", "scale": "desk", "changes": [], "device": "cpu"}
-    return Item(
+    return ItemTables(
         context={**context, "processor": "A processor", "threads": 1},
         parts={"darcy": part("darcy", 16), "finer": part("finer", 64)},
         probes={"ranges": pd.DataFrame(foretold), "first-step": pd.DataFrame(step)},
@@ -85,7 +85,7 @@ def item() -> Item:
     )
 
 
-def test_both_parts_of_the_rule(item: Item) -> None:
+def test_both_parts_of_the_rule(item: ItemTables) -> None:
     frame = fp8.numbers(item).set_index(["part", "arm", "seed"]).sort_index()
     assert frame["converges"].loc["finer"].to_dict() == {
         ("mixed", 0): True,
@@ -106,7 +106,7 @@ def test_both_parts_of_the_rule(item: Item) -> None:
     assert frame.loc[("finer", "e4m3", 0), "diverged_step"] == 2
 
 
-def test_a_row_says_what_is_quantised_and_what_range_foretells(item: Item) -> None:
+def test_a_row_says_what_is_quantised_and_what_range_foretells(item: ItemTables) -> None:
     frame = fp8.numbers(item).drop_duplicates(["part", "arm"]).set_index(["part", "arm"])
     assert frame.loc[("finer", "block"), "quantised"] == "block"
     assert frame.loc[("finer", "e4m3"), "quantised"] == "every activation"
@@ -118,7 +118,7 @@ def test_a_row_says_what_is_quantised_and_what_range_foretells(item: Item) -> No
     assert frame.loc[("finer", "scaled"), "setting"] == "mixed-fp8_e4m3_sat, loss scaled"
 
 
-def test_what_a_reader_sees(item: Item) -> None:
+def test_what_a_reader_sees(item: ItemTables) -> None:
     drawn = fp8.table(item)
     assert len(drawn.shown) == 8 == len(drawn.roles or ())
     cells = drawn.shown.set_index(["grid", "setting", "quantised"])
@@ -136,7 +136,7 @@ def test_what_a_reader_sees(item: Item) -> None:
     assert "mixed-fp8_e4m3 not finite at 16x16, 64x64" in notes and "mixed finite" in notes
 
 
-def test_the_figure_shows_every_loss_once_and_each_prediction(item: Item) -> None:
+def test_the_figure_shows_every_loss_once_and_each_prediction(item: ItemTables) -> None:
     drawn = fp8.figure(item)
     points = drawn.points
     for panel, name in (("a", "darcy"), ("b", "finer")):
@@ -151,7 +151,7 @@ def test_the_figure_shows_every_loss_once_and_each_prediction(item: Item) -> Non
     assert "simulated" in drawn.caption and drawn.alt
 
 
-def test_without_the_finer_grid_and_without_the_step(item: Item) -> None:
+def test_without_the_finer_grid_and_without_the_step(item: ItemTables) -> None:
     """As a smaller scale may have it."""
     less = dataclasses.replace(item, parts={"darcy": item.parts["darcy"]}, probes={"ranges": item.probes["ranges"]})
     assert len(fp8.table(less).shown) == 2

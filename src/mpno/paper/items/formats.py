@@ -20,7 +20,7 @@ from mpno.paper.comparison import (
     seeds_cell,
 )
 from mpno.paper.drawing import Table
-from mpno.paper.records import NONE, Item, ItemData
+from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.statistics import paired_change
 from mpno.specs import PrecisionSetting, get_format
 
@@ -29,14 +29,14 @@ PUBLISHED_ON = "navier-stokes"
 PUBLISHED = {"memory": "published_mb", "seconds_per_epoch": "published_seconds"}
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per data set and arm: its format, every seed's error, both readings of the change, cost, published cost."""
     frame = numbers(item)
     shown = pd.DataFrame([_cells(row) for row in frame.to_dict("records")])
     return Table(frame, shown, _notes(item, frame), roles=list(frame["part"]))
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per part and arm. Errors are relative; bytes are predicted; seconds are of native settings only."""
     rows = []
     for name, data in item.parts.items():
@@ -138,7 +138,7 @@ def _blank(value: float, digits: int) -> str:
     return "" if math.isnan(value) else number_cell(value, digits)
 
 
-def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
+def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
     context = item.context
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
     for name, data in item.parts.items():
@@ -178,7 +178,7 @@ def _control(data: ItemData) -> str:
     return f"control {arms[rule['control']]['label']} {tail} {names}" + ("" if known else ": no verdict of equivalence")
 
 
-def _published_notes(item: Item) -> list[str]:
+def _published_notes(item: ItemTables) -> list[str]:
     rows = item.reference.drop_duplicates(["provenance", "conditions", "place"])
     sources = [f"{row['place']} ({row['provenance']}): {row['conditions']}" for row in rows.to_dict("records")]
     return [f"published: {'; '.join(sources)}; of bf16 nothing could be had"] if sources else []

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.items.fp8_figure import draw_curves_and_ranges
-from mpno.paper.records import NONE, Item, ItemData
+from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.specs import PrecisionSetting, get_format
 
 AGAINST = "mixed"
@@ -20,7 +20,7 @@ WORSE, DROP = 2.0, 0.1
 below its own after the first epoch."""
 
 
-def table(item: Item) -> Table:
+def table(item: ItemTables) -> Table:
     """A row per grid and arm: both parts of the rule for each seed, what range foretells, and where a run stopped."""
     frame = numbers(item)
     shown = []
@@ -29,22 +29,22 @@ def table(item: Item) -> Table:
     return Table(frame, pd.DataFrame(shown), _notes(item, frame), roles=[row["grid"] for row in shown])
 
 
-def figure(item: Item) -> Drawing:
+def figure(item: ItemTables) -> Drawing:
     """Training curves on each grid, and what range foretells of overflow and underflow beside one measured step."""
     drawn, points = draw_curves_and_ranges(item)
     scale = item.context["scale"]
     caption = (
-        f"Darcy flow at scale {scale}. Training loss in FP8 and FP16 on two grids (a, b; thin lines are seeds, bold ones "
-        "their geometric mean; FP8 is clipped, and what is not has the same curve or none), the share of a format's "
-        "maximum that a forward transform after tanh needs (c; lines are foretold for the largest field that tanh allows, "
-        "marks measured, a cross where the first step was not finite), and the share of gradients that are not zero in "
-        "the first step of an untrained model (d). Dotted: simulated; solid: predicted."
+        f"Darcy flow at scale {scale}. Training loss in FP8 and FP16 on two grids (a, b; thin lines are seeds, bold "
+        "ones their geometric mean; FP8 is clipped, and what is not has the same curve or none), the share of a "
+        "format's maximum that a forward transform after tanh needs (c; lines are foretold for the largest field that "
+        "tanh allows, marks measured, a cross where the first step was not finite), and the share of gradients that "
+        "are not zero in the first step of an untrained model (d). Dotted: simulated; solid: predicted."
     )
     alt = "Training loss against epochs on two grids, and shares of range and of zero gradients against grid points"
     return Drawing(drawn, points, caption, alt)
 
 
-def numbers(item: Item) -> pd.DataFrame:
+def numbers(item: ItemTables) -> pd.DataFrame:
     """One row per part, arm and seed; no loss where a training diverged in its first epoch."""
     rows = [
         {
@@ -111,7 +111,7 @@ def _about(arm: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _foretold(item: Item, data: ItemData, arm: Mapping[str, Any]) -> dict[str, Any]:
+def _foretold(item: ItemTables, data: ItemData, arm: Mapping[str, Any]) -> dict[str, Any]:
     """The row of range arithmetic for the arm's format, clipped or not, and the part's grid."""
     frame = item.probes["ranges"]
     name = PrecisionSetting.model_validate(arm["label"]).format.removesuffix("_sat")
@@ -166,7 +166,7 @@ def _stopped(rows: pd.DataFrame) -> str:
     return f"{len(gone)} of {len(rows)}: {when}, in {row['diverged_where']}"
 
 
-def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
+def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
     context = item.context
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
     for name, data in item.parts.items():
@@ -200,7 +200,7 @@ def _notes(item: Item, frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _first_step_notes(item: Item) -> list[str]:
+def _first_step_notes(item: ItemTables) -> list[str]:
     """What one measured step says of the claim, grid by grid."""
     frame = item.probes.get("first-step")
     if frame is None:

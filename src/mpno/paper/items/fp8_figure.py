@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from mpno.paper.records import Item, ItemData
+from mpno.paper.records import ItemData, ItemTables
 from mpno.paper.style import COLOURS, TEXT_WIDTH, colour, line, look
 
 FORMATS = {"fp16": "mixed", "fp8_e5m2": "mixed-fp8_e5m2", "fp8_e4m3": "mixed-fp8_e4m3"}
@@ -19,7 +19,7 @@ FORMATS = {"fp16": "mixed", "fp8_e5m2": "mixed-fp8_e5m2", "fp8_e4m3": "mixed-fp8
 NAMES = {"fp16": "FP16", "fp8_e5m2": "FP8 e5m2", "fp8_e4m3": "FP8 e4m3"}
 
 
-def draw_curves_and_ranges(item: Item) -> tuple[Figure, pd.DataFrame]:
+def draw_curves_and_ranges(item: ItemTables) -> tuple[Figure, pd.DataFrame]:
     """The figure, and every number that it shows: panel, series, seed, x, y, evidence."""
     points: list[dict[str, Any]] = []
     parts = list(item.parts.items())[:2]
@@ -56,7 +56,7 @@ def _curves(axes: Any, data: ItemData, panel: str) -> list[dict[str, Any]]:
     return points
 
 
-def _range(axes: Any, item: Item) -> list[dict[str, Any]]:
+def _range(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
     points = []
     foretold = item.probes["ranges"].query("axes == 2")
     measured = item.probes.get("first-step")
@@ -87,7 +87,7 @@ def _range(axes: Any, item: Item) -> list[dict[str, Any]]:
     return points
 
 
-def _zero(axes: Any, item: Item) -> list[dict[str, Any]]:
+def _zero(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     frame = item.probes.get("first-step")
     if frame is None:
@@ -107,7 +107,7 @@ def _zero(axes: Any, item: Item) -> list[dict[str, Any]]:
 
 
 def _stroke(arm: dict[str, Any], evidence: str) -> dict[str, Any]:
-    """Colour by setting, dashes by evidence, circles where the block alone is quantised, triangles if loss is scaled."""
+    """Colour by setting, dashes by evidence, circles where the block alone is quantised, triangles if scaled."""
     scaled, block = "loss scaling" in arm["recipe"], arm["label"].startswith("half")
     return {
         "color": colour(arm["label"]),
