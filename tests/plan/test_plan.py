@@ -68,7 +68,8 @@ def test_a_part_alters_its_recipe_and_a_scale_both(project: Path) -> None:
     path.write_text(yaml.safe_dump(values))
     found = load_plan({"scale": "smoke", "item": "tanh"}, root=project).items["tanh"]
     spec = next(part for part in found.parts if part.part.name == "darcy").arms[0]
-    assert (spec.spec.optimizer.lr, spec.spec.model.width, list(spec.runs)) == (0.5, 5, [3])
+    model = spec.spec.model.model_dump()
+    assert (spec.spec.optimizer.lr, model["width"], list(spec.runs)) == (0.5, 5, [3])
     part["recipe"] = "darcie"
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(MpnoError, match="recipe 'darcie'; did you mean darcy"):

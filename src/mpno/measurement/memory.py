@@ -65,7 +65,7 @@ def predict_arms(
     for spec in specs:
         with torch.device("meta"):
             model = build_model(spec, *samples.channels)
-        entry = {"arm": spec.arm.id, "label": spec.precision.label, "transform": spec.transform}
+        entry: dict[str, Any] = {"arm": spec.arm.id, "label": spec.precision.label, "transform": spec.transform}
         entry["parameters"] = sum(p.numel() for p in model.parameters())
         arms.append(entry | {"predicted_bytes": predict_bytes(spec, *samples.channels, body=body)})
     record = {"schema": 1, "arms": arms, **(provenance or {})}

@@ -1,5 +1,9 @@
 """How much of fp16's range each layer uses, epoch by epoch, and what it transforms with and without tanh."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,9 @@
 """What may be said of a stabiliser: nothing where none is needed, nothing of one seed, and what the counts are."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math

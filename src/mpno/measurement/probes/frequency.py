@@ -74,7 +74,7 @@ def _rounded(values: np.ndarray, format: str = "fp16") -> np.ndarray:
 
 
 def _rounded_parts(values: np.ndarray) -> np.ndarray:
-    return _rounded(values.real.copy()) + 1j * _rounded(values.imag.copy())
+    return _rounded(np.real(values).copy()) + 1j * _rounded(np.imag(values).copy())
 
 
 def _ours(format: str, transform: str) -> Callable[[np.ndarray], np.ndarray]:

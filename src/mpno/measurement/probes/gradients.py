@@ -1,4 +1,4 @@
-"""How large gradients are, layer by layer, at the start of a training and at its end, beside a format's smallest numbers."""
+"""How large gradients are, layer by layer, before and after training, beside a format's smallest numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpno.measurement.probes._outcome import diverged
 from mpno.measurement.probes.inputs import ProbedArm
+from mpno.measurement.probes.outcome import diverged
 from mpno.numerics import set_precision
 from mpno.specs import PrecisionSetting, RunSpec, get_format
 from mpno.spectral import SpectralConv, SphericalConv
@@ -29,11 +29,11 @@ def gradients(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[di
         settings: ``batches`` of training samples, 3 by default; ``format``, fp16 by default.
 
     Returns:
-        Per arm, seed, moment (``initial``, ``trained``), layer and kind (``weights``, the gradient of a spectral weight,
-        added up over a batch; ``output``, that which enters the spectral block backwards): quantiles of the magnitude
-        as ``q0.01`` and so on, and shares: ``below_normal`` and ``below_subnormal`` of the format's smallest numbers
-        (what is exactly zero counts in neither), for weights ``below_roundoff``, of those below unit roundoff times the
-        weight.
+        Per arm, seed, moment (``initial``, ``trained``), layer and kind (``weights``, the gradient of a spectral
+        weight, added up over a batch; ``output``, that which enters the spectral block backwards): quantiles of the
+        magnitude as ``q0.01`` and so on, and shares: ``below_normal`` and ``below_subnormal`` of the format's smallest
+        numbers (what is exactly zero counts in neither), for weights ``below_roundoff``, of those below unit roundoff
+        times the weight.
     """
     rows: list[dict[str, Any]] = []
     for arm in arms:

@@ -1,5 +1,9 @@
 """Choices in the contraction (Appendix B.12): what each saves here, and what was published, printed and recomputed."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math
@@ -126,16 +130,16 @@ def _notes(item: ItemTables) -> list[str]:
     context = item.context
     return [
         f"scale {context['scale']}, on {context['device']} ({context['processor']}); the paper's values: review "
-        "discussion, of the whole process on a GPU that is not named; printed and recomputed savings differ in the last "
-        "digit in four places",
+        "discussion, of the whole process on a GPU that is not named; printed and recomputed savings differ in the "
+        "last digit in four places",
         "peak, kept: MiB of one spectral layer of the published size in forward and backward, complex half, parameters "
         "and the spectrum apart; predicted from traced shapes; savings of one layer are not those of a whole process",
         "forward, search: ms, medians of interleaved timings in fp32 of a smaller layer, in which option A is feasible "
         "(native); options as in the paper: A, all operands viewed as real in one einsum; B, pair by pair; C, as real "
         "only where an index is summed",
-        "path caching: the search over the time of the einsums, as the paper's 76.3 %; of both together it is 43.3 % there",
+        "path caching: the search over the time of the einsums, as the paper's 76.3 %; there it is 43.3 % of both",
         "the steps that B and C compute differently hold the same at their peak, so no memory is predicted to be saved",
-        "weights only on Navier-Stokes: the published 48 % is the workspace of a GPU's kernel, which no shape predicts; "
-        "what follows from the shapes is shown",
+        "weights only on Navier-Stokes: the published 48 % is the workspace of a GPU's kernel, which no shape predicts;"
+        " what follows from the shapes is shown",
         "Ahmed body: the paper's sizes are not public; these are defaults of third-party copies of its model",
     ]

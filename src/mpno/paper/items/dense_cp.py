@@ -59,7 +59,8 @@ def table(item: ItemTables) -> Table:
     for part, data in item.parts.items():
         notes += _reduction(data, part)
     notes += [
-        "full's: that of the same weights; the control has dense weights, so changes of CP weights carry no verdict of equivalence",
+        "full's: that of the same weights; the control has dense weights, so changes of CP weights carry no verdict of "
+        "equivalence",
         "CP against dense: change of the same error in the same setting, paired by seed, though weights of another "
         "kind start from other values",
         *(f"published, {words}: {_source(item, place)}" for words, place in zip(("plot", "list"), PLACES, strict=True)),

@@ -1,5 +1,9 @@
 """Other number formats than FP16: BF16 and TF32, their range and precision beside what trainings in them lose."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math
@@ -141,8 +145,9 @@ def _blank(value: float, digits: int) -> str:
 def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
     context = item.context
     notes = [f"changed: {' '.join(context['changes'])}"] if context["changes"] else []
+    compare = next(iter(item.parts.values())).context["compare"]
     for name, data in item.parts.items():
-        about, compare = data.context["data"], data.context["compare"]
+        about = data.context["data"]
         epochs = " or ".join(str(n) for n in sorted({arm["epochs"] for arm in data.context["arms"]}))
         notes.append(
             f"scale {context['scale']}, {name}: {data.title}, at {data.grid(data.resolutions[0])}, {about['n_train']} "

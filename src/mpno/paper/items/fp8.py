@@ -1,5 +1,9 @@
 """FP8 against FP16, clipped and unclipped: which trainings converge, and what range arithmetic says beforehand."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,9 @@
 """Four panels: training loss on two grids, and how a grid's points meet the two ends of a format's range."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Precision error per frequency of a synthetic signal: the signal, its amplitudes, the error and where it comes from."""
+"""Precision error per frequency of a synthetic signal: signal, amplitudes, the error and where it comes from."""
 
 from __future__ import annotations
 

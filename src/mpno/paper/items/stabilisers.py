@@ -1,5 +1,9 @@
 """What keeps a half transform finite: standard techniques and pre-activations, with none of them as the gate."""
 
+# pandas' own types do not follow selections.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false, reportIndexIssue=false
+
 from __future__ import annotations
 
 import math

@@ -44,7 +44,7 @@ def table(item: ItemTables) -> Table:
     notes = [
         f"scale {context['scale']}, on {context['device']} ({context['processor']}), one thread per training: medians "
         "of exclusive, interleaved timings of full batches, with quartiles; shuffling and tests are left out",
-        "against full: samples per second over those of the same model in full with fft; published rows: of the same GPU",
+        "against full: samples per second over those of the same model in full with fft; published: of the same GPU",
         "published rows are another model, size and device: they stand apart and are not compared with ours",
     ]
     return Table(numbers, pd.DataFrame(rows), notes, roles=list(numbers["device"] + numbers["data"]))
