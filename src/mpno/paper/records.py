@@ -143,7 +143,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
         first = next(iter(records.values()), {})
         made = made or {key: first.get(key) for key in MADE if key in first}
         made = made or {key: timed["time"][1].get(key) for key in MADE if key in timed["time"][1]}
-        history = pd.concat([_history(arm, runs) for arm in part["arms"]], ignore_index=True)
+        history = _history(part["arms"], runs)
         rows = [row for arm in part["arms"] for row in _error_rows(part, arm, records)]
         tables = {
             "errors": _with_first_epoch(pd.DataFrame(rows, columns=None if rows else list(ERROR_COLUMNS)), history),
@@ -288,19 +288,23 @@ def _error_rows(part: dict[str, Any], arm: dict[str, Any], records: dict[str, di
     return rows
 
 
-def _history(arm: dict[str, Any], runs: Path) -> pd.DataFrame:
+def _history(arms: list[dict[str, Any]], runs: Path) -> pd.DataFrame:
+    """A row per arm, seed, epoch and error; none of a run that diverged in its first epoch."""
     parts = []
-    for seed, name in arm["runs"].items():
-        path = runs / name / "history.csv"
-        try:
-            frame = pd.read_csv(path)
-        except FileNotFoundError:
-            raise MpnoError(f"{path}: is missing; make it with `make reproduce`") from None
-        errors = [column for column in frame if "@" in column]
-        long = frame.melt(id_vars=["epoch", "train_loss"], value_vars=errors, var_name="error")
-        metric, resolution = zip(*(name.split("@") for name in long["error"]), strict=True) if len(long) else ((), ())
-        long = long.assign(metric=metric, resolution=[parse_resolution(r) for r in resolution]).drop(columns="error")
-        parts.append(long.assign(arm=arm["name"], seed=int(seed)))
+    for arm in arms:
+        for seed, name in arm["runs"].items():
+            path = runs / name / "history.csv"
+            try:
+                frame = pd.read_csv(path)
+            except FileNotFoundError:
+                raise MpnoError(f"{path}: is missing; make it with `make reproduce`") from None
+            if frame.empty:  # its columns have no types, which would become those of all
+                continue
+            errors = [column for column in frame if "@" in column]
+            long = frame.melt(id_vars=["epoch", "train_loss"], value_vars=errors, var_name="error")
+            metric, resolution = zip(*(name.split("@") for name in long["error"]), strict=True)
+            long = long.assign(metric=metric, resolution=[parse_resolution(r) for r in resolution])
+            parts.append(long.drop(columns="error").assign(arm=arm["name"], seed=int(seed)))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(HISTORY_COLUMNS))
 
 

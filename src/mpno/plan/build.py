@@ -88,6 +88,7 @@ class PlannedPart:
             "recipe": self.part.recipe,
             "data": self.data.model_dump(mode="json"),
             "model": first.model.model_dump(mode="json"),
+            "training": first.training.model_dump(mode="json"),
             "epochs": first.training.epochs,
             "time": self.time,
             "memory": self.memory,
