@@ -42,8 +42,13 @@ plan: env-run ## show what SCALE would run: trainings, core-seconds, disk
 	@$(PY) -m mpno plan $(if $(SCALE),--scale $(SCALE))
 
 .PHONY: figures
-figures: env-run ## draw tables and figures again from the runs there are, without training
-	@$(SNAKEMAKE) figures --allowed-rules figures figure table collect $(if $(SCALE),--config $(SCALED))
+figures: env-run ## draw every table and figure again, without training: from SCALE's runs, or the published tables if left out
+	@$(SNAKEMAKE) figures --allowed-rules figures table figure table_and_figure $(if $(SCALE),collect) \
+	  --config $(if $(SCALE),$(SCALED),scale=desk drawn_from=results/published/tidy)
+
+.PHONY: check
+check: env-run ## compare results/SCALE (desk if left out) with the published tables, cell by cell
+	@$(PY) -m mpno check --tidy results/$(or $(SCALE),desk)/tidy
 
 .PHONY: gallery
 gallery: env-run ## make every data set at SCALE and draw samples, spectra and histograms of each

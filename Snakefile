@@ -26,7 +26,7 @@ NOTEBOOKS = HERE / "notebooks"
 REFERENCE = HERE / "workflow" / "reference"
 ROOT = PLAN.root
 OUT = PLAN.out
-TIDY = f"{OUT}/tidy"
+TIDY = PLAN.tidy
 os.environ[VARIABLE] = os.path.abspath(OF.times_file)
 GPUS = min(seen_gpus(), 1)
 
@@ -63,6 +63,7 @@ rule all:
     default_target: True
     input:
         report=f"{OUT}/report/index.html",
+        checked=f"{OUT}/records.txt",
         records=OF.all_records(),
 
 

@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+PUBLISHED = Path("results/published/tidy")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_measure.app, name="measure")
 
@@ -236,6 +237,43 @@ def report(
 
     with clock("report", out):
         write_report(drawn, out=out)
+
+
+@app.command(short_help="Check what must hold of all records.")
+def records(
+    contexts: Annotated[list[Path], typer.Argument(help="The context.json of each item.")],
+    root: Annotated[Path, typer.Option(help="Where the runs lie, as in results/desk.")],
+    out: Annotated[Path, typer.Option(help="The file that says how many hold.")],
+) -> None:
+    """Check every record behind the items: finite or diverged, seeds complete, no run twice, every item drawn."""
+    from mpno.paper.invariants import check_records
+
+    print(f"{check_records(contexts, root=root, out=out)} runs hold")
+
+
+@app.command(short_help="Compare a run's tables with the published ones.")
+def check(
+    tidy: Annotated[Path, typer.Option(help="The tidy tables of a run.")] = Path("results/desk/tidy"),
+    published: Annotated[Path, typer.Option(help="Those to compare with.")] = PUBLISHED,
+) -> None:
+    """Compare a run's tidy tables with those the project ships, cell by cell; exit status 1 where one is outside."""
+    from mpno.paper.published import compare
+
+    found = compare(tidy, published)
+    print(found)
+    if found.outside:
+        sys.exit(1)
+
+
+@app.command(short_help="Keep a run's tables as the published ones.")
+def publish(
+    tidy: Annotated[Path, typer.Option(help="The tidy tables of a run.")] = Path("results/desk/tidy"),
+    out: Annotated[Path, typer.Option(help="Where they go.")] = PUBLISHED,
+) -> None:
+    """Keep a run's tidy tables as those that the project ships."""
+    from mpno.paper.published import publish as keep
+
+    print(f"{keep(tidy, out)} items into {out}")
 
 
 @app.command()

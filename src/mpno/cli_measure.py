@@ -13,26 +13,26 @@ from mpno.specs import RunSpec, build_spec
 app = typer.Typer(help="Measure times, predict memory, probe finished runs.", no_args_is_help=True)
 
 Specs = Annotated[str, typer.Option("--spec", help="A list of specs as JSON, or the path of a JSON file.")]
-Data = Annotated[Path, typer.Option(help="The data file.")]
+Root = Annotated[Path, typer.Option(help="Where the folder of data files lies, as in results/desk.")]
 Out = Annotated[Path, typer.Option(help="The JSON file to write.")]
 
 
 @app.command(name="time")
-def time_(spec: Specs, data: Data, out: Out) -> None:
+def time_(spec: Specs, root: Root, out: Out) -> None:
     """Time one epoch of each run, interleaved. Run it with nothing else beside it."""
     from mpno.measurement import measure_arms
 
     with clock("time", out):
-        measure_arms(_runs(spec), data=data, out=out, provenance=provenance("time"))
+        measure_arms(_runs(spec), root=root, out=out, provenance=provenance("time"))
 
 
 @app.command()
-def memory(spec: Specs, data: Data, out: Out) -> None:
+def memory(spec: Specs, root: Root, out: Out) -> None:
     """Predict the device memory of a training step of each run, from shapes and dtypes."""
     from mpno.measurement import predict_arms
 
     with clock("memory", out):
-        predict_arms(_runs(spec), data=data, out=out, provenance=provenance("memory"))
+        predict_arms(_runs(spec), root=root, out=out, provenance=provenance("memory"))
 
 
 @app.command()

@@ -143,7 +143,7 @@ def test_measure_takes_a_list(calls: list, tmp_path: Path, command: str, functio
     specs = [RunSpec(), RunSpec(transform="matmul")]
     path = tmp_path / "specs.json"
     path.write_text("[" + ",".join(spec.canonical() for spec in specs) + "]")
-    assert run("measure", command, "--spec", str(path), "--data", "d.h5", "--out", "m.json") == 0
+    assert run("measure", command, "--spec", str(path), "--root", "r", "--out", "m.json") == 0
     assert calls[0][:2] == (function, (specs,))
 
 

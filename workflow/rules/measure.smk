@@ -12,10 +12,11 @@ rule time:
         mem="4GB",
         runtime=120,
     params:
+        root=OF.root,
         specs=OF.timed_specs,
         digest=OF.digests["time"],
     shell:
-        "python -m mpno measure time --spec {params.specs:q} --data {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno measure time --spec {params.specs:q} --root {params.root:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule probe_alone:
@@ -56,7 +57,8 @@ rule memory:
         mem="2GB",
         runtime=60,
     params:
+        root=OF.root,
         specs=OF.sized_specs,
         digest=OF.digests["memory"],
     shell:
-        "python -m mpno measure memory --spec {params.specs:q} --data {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno measure memory --spec {params.specs:q} --root {params.root:q} --out {output:q} > {log:q} 2>&1"

@@ -4,6 +4,7 @@ localrules:
     figure,
     table_and_figure,
     report,
+    records,
 
 
 rule collect:
@@ -86,6 +87,23 @@ rule report:
         digest=OF.digests["paper"],
     shell:
         "python -m mpno report {input.drawn:q} --out {output:q} > {log:q} 2>&1"
+
+
+# What must hold of all records, whatever they say; it runs last.
+rule records:
+    input:
+        contexts=OF.contexts(),
+        drawn=OF.pages(),
+        records=OF.all_records(),
+    output:
+        f"{OUT}/records.txt",
+    log:
+        f"{OUT}/logs/records.log",
+    params:
+        root=OF.root,
+        digest=OF.digests["paper"],
+    shell:
+        "python -m mpno records {input.contexts:q} --root {params.root:q} --out {output:q} > {log:q} 2>&1"
 
 
 # Not part of `all`: making the sets that no table uses takes longer than a smoke run may.

@@ -18,6 +18,7 @@ from mpno.specs.sets import BODIES
 from mpno.spectral.fft import NotOnGPU
 from mpno.training.build import build_loss, build_model
 from mpno.training.data import load_samples
+from mpno.training.samples import Samples
 
 
 def predict_bytes(
@@ -49,20 +50,25 @@ def predict_bytes(
 
 
 def predict_arms(
-    specs: list[RunSpec], *, data: Path, out: Path, provenance: dict[str, Any] | None = None
+    specs: list[RunSpec], *, root: Path, out: Path, provenance: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Predict the device memory of every one of `specs`, and write it with the number of the model's parameters.
 
     Args:
-        specs: one run per arm, all on the same data file.
-        data: the HDF5 file; only the number of channels counts, and of bodies the first.
+        specs: one run per arm.
+        root: below which the data files lie, as :meth:`mpno.specs.DataSpec.file` names them; of fields only the number
+            of channels counts, of bodies the first.
         out: where the JSON goes.
         provenance: copied into the record.
     """
-    samples = load_samples(specs[0], data, torch.device("cpu"), in_memory=0)
-    body = samples.x[:1] if specs[0].data.name in BODIES else None
     arms = []
+    loaded: dict[Path, Samples] = {}
     for spec in specs:
+        path = spec.data.file(root)
+        if path not in loaded:
+            loaded[path] = load_samples(spec, path, torch.device("cpu"), in_memory=0)
+        samples = loaded[path]
+        body = samples.x[:1] if spec.data.name in BODIES else None
         with torch.device("meta"):
             model = build_model(spec, *samples.channels)
         entry: dict[str, Any] = {"arm": spec.arm.id, "label": spec.precision.label, "transform": spec.transform}

@@ -25,7 +25,7 @@ STEPS = 4
 
 
 def measure_arms(
-    specs: list[RunSpec], *, data: Path, out: Path, provenance: dict[str, Any] | None = None
+    specs: list[RunSpec], *, root: Path, out: Path, provenance: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Time the native arms of `specs`, interleaved.
 
@@ -33,8 +33,8 @@ def measure_arms(
     on all of them. Settings that are simulated or emulated here get no time: theirs would say nothing.
 
     Args:
-        specs: one run per arm, all on the same data file.
-        data: the HDF5 file.
+        specs: one run per arm; those on the same data file are interleaved.
+        root: below which the data files lie, as :meth:`mpno.specs.DataSpec.file` names them.
         out: where the JSON goes.
         provenance: copied into the record.
     """
@@ -44,7 +44,9 @@ def measure_arms(
     keep_freed_memory()
     refuse_tf32()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
-    seconds = _interleaved(native, data, device)
+    seconds: dict[str, dict[str, float]] = {}
+    for data in dict.fromkeys(spec.data.file(root) for spec in native):
+        seconds |= _interleaved([spec for spec in native if spec.data.file(root) == data], data, device)
     arms = []
     for spec in specs:
         evidence = evidence_of(spec.precision, spec.transform, device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ class PlannedPart:
 
     part: Part
     arms: tuple[PlannedArm, ...]
-    time: str | None
-    memory: str | None
+    time: str | None = None
+    memory: str | None = None
 
     @property
     def data(self) -> DataSpec:
@@ -190,7 +190,14 @@ class Plan:
     @property
     def out(self) -> str:
         """Where tables, figures, notebooks and the report go; a changed plan never touches the unchanged one's."""
+        if self.config.drawn_from:
+            return f"{self.results}/redrawn"
         return f"{self.root}/changed/{self.slug}" if self.config.changes else self.root
+
+    @property
+    def tidy(self) -> str:
+        """Where the tidy tables lie that are drawn."""
+        return self.config.drawn_from or f"{self.out}/tidy"
 
     @property
     def slug(self) -> str:
@@ -220,14 +227,14 @@ class Plan:
         return [item for item in self.items.values() if item.kind == kind]
 
     @property
-    def times(self) -> dict[str, PlannedPart]:
-        """The parts whose arms are timed, by the name of the record."""
-        return {part.time: part for item in self.items.values() for part in item.parts if part.time}
+    def times(self) -> dict[str, tuple[PlannedPart, ...]]:
+        """The parts whose arms are timed together, by the name of the record."""
+        return _records("time", self.items.values())
 
     @property
-    def memories(self) -> dict[str, PlannedPart]:
-        """The parts whose memory is predicted, by the name of the record."""
-        return {part.memory: part for item in self.items.values() for part in item.parts if part.memory}
+    def memories(self) -> dict[str, tuple[PlannedPart, ...]]:
+        """The parts whose memory is predicted together, by the name of the record."""
+        return _records("memory", self.items.values())
 
     @property
     def probes(self) -> dict[str, PlannedProbe]:
@@ -299,6 +306,7 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         experiment = experiments[name]
         where = experiments_dir / f"{name}.yaml"
         parts = tuple(_part(part, experiment, config, where, look, notes) for part in experiment.parts)
+        parts = _measured(name, parts)
         probes = tuple(_probe(probe, experiment, parts, config, where) for probe in experiment.probes)
         items[name] = Item(experiment, parts, probes, config.scale, config.changes)
         cost = experiment.scales[config.scale].core_seconds
@@ -365,9 +373,25 @@ def _part(
     slugs = {arm.spec.data.slug for arm in planned}
     if len(slugs) > 1:
         raise MpnoError(f"{where}: arms differ in their data ({', '.join(sorted(slugs))}); pairing needs one data set")
-    ids = " ".join(arm.spec.arm.id for arm in planned)
-    record = f"{experiment.item}_{part.name}_{_hash(ids)}"
-    return PlannedPart(part, tuple(planned), *(record if need in part.needs else None for need in ("time", "memory")))
+    return PlannedPart(part, tuple(planned))
+
+
+def _measured(item: str, parts: tuple[PlannedPart, ...]) -> tuple[PlannedPart, ...]:
+    """The parts with the names of their records: one of times and one of memory for an item, for each start costs."""
+    for need in ("time", "memory"):
+        ids = " ".join(spec.arm.id for part in parts if need in part.part.needs for spec in part.specs)
+        name = f"{item}_{_hash(ids)}"
+        parts = tuple(replace(part, **{need: name}) if need in part.part.needs else part for part in parts)
+    return parts
+
+
+def _records(need: str, items: Iterable[Item]) -> dict[str, tuple[PlannedPart, ...]]:
+    found: dict[str, tuple[PlannedPart, ...]] = {}
+    for item in items:
+        for part in item.parts:
+            if name := getattr(part, need):
+                found[name] = (*found.get(name, ()), part)
+    return found
 
 
 def _probe(

@@ -45,6 +45,10 @@ class Config(BaseModel):
     items: Words = Field(default=("all",), min_length=1, description="tables and figures to make, or all")
     item: str | None = Field(default=None, description="make only this one; what `make item ITEM=name` sets")
     data: DataConfig = Field(default=DataConfig(), description="where the samples come from")
+    drawn_from: str | None = Field(
+        default=None,
+        description="draw the tidy tables in this folder, as in results/published/tidy; null: those of runs",
+    )
     set: Words = Field(default=(), description="changes to every run, as in optimizer.lr=2e-3")
 
     @field_validator("items", "set", mode="before")

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mpno.plan.build import Item, Plan
+from mpno.plan.build import Item, Plan, PlannedPart
 from mpno.plan.digest import ROOMS
 from mpno.plan.timeline import read_timeline
-from mpno.specs import DataSpec, MpnoError, RunSpec
+from mpno.specs import DataSpec, MpnoError
 from mpno.specs.files import write_text
 
 
@@ -55,16 +55,16 @@ class RuleInputs:
         return self._data(self._known(self.plan.runs, wildcards.run).data)
 
     def timed_specs(self, wildcards: Any) -> str:
-        return _listed(self._known(self.plan.times, wildcards.arms).specs)
+        return _listed(self._known(self.plan.times, wildcards.arms))
 
-    def timed_data(self, wildcards: Any) -> str:
-        return self._data(self._known(self.plan.times, wildcards.arms).data)
+    def timed_data(self, wildcards: Any) -> list[str]:
+        return self._data_of(self._known(self.plan.times, wildcards.arms))
 
     def sized_specs(self, wildcards: Any) -> str:
-        return _listed(self._known(self.plan.memories, wildcards.arms).specs)
+        return _listed(self._known(self.plan.memories, wildcards.arms))
 
-    def sized_data(self, wildcards: Any) -> str:
-        return self._data(self._known(self.plan.memories, wildcards.arms).data)
+    def sized_data(self, wildcards: Any) -> list[str]:
+        return self._data_of(self._known(self.plan.memories, wildcards.arms))
 
     def question(self, wildcards: Any) -> str:
         return self._known(self.plan.probes, wildcards.probe).question(self.plan.root)
@@ -94,8 +94,8 @@ class RuleInputs:
     def _records(self, item: Item) -> list[str]:
         root = self.plan.root
         found = [f"{root}/runs/{run}/{name}" for run in item.runs for name in ("metrics.json", "history.csv")]
-        found += [f"{root}/time/{part.time}.json" for part in item.parts if part.time]
-        found += [f"{root}/memory/{part.memory}.json" for part in item.parts if part.memory]
+        found += dict.fromkeys(f"{root}/time/{part.time}.json" for part in item.parts if part.time)
+        found += dict.fromkeys(f"{root}/memory/{part.memory}.json" for part in item.parts if part.memory)
         return [*found, *(f"{root}/probes/{probe.id}.csv" for probe in item.probes)]
 
     def context(self, wildcards: Any) -> str:
@@ -108,6 +108,9 @@ class RuleInputs:
     def drawn(self) -> list[str]:
         """Every file of every table, figure and notebook."""
         return [file for item in self.plan.items.values() for file in self.plan.files(item)]
+
+    def contexts(self) -> list[str]:
+        return [f"{self.plan.out}/tidy/{name}/context.json" for name in self.plan.items]
 
     def pages(self) -> list[str]:
         """What the report shows of each item."""
@@ -139,6 +142,9 @@ class RuleInputs:
         report = Path(self.plan.out, "report", "index.html")
         return "\n".join([*lines, f"report: {report}"] if report.is_file() else lines)
 
+    def _data_of(self, parts: Iterable[PlannedPart]) -> list[str]:
+        return list(dict.fromkeys(self._data(part.data) for part in parts))
+
     def _data(self, spec: DataSpec) -> str:
         return spec.file(Path(self.plan.root)).as_posix()
 
@@ -148,8 +154,8 @@ class RuleInputs:
         return table[name]
 
 
-def _listed(specs: Iterable[RunSpec]) -> str:
-    return "[" + ",".join(spec.canonical() for spec in specs) + "]"
+def _listed(parts: Iterable[PlannedPart]) -> str:
+    return "[" + ",".join(spec.canonical() for part in parts for spec in part.specs) + "]"
 
 
 def narrow(markdown: str, left_out: tuple[str, ...] = ("seeds", "predicted MiB", "vs")) -> list[str]:

@@ -77,8 +77,8 @@ def read_timeline(plan: Plan, path: Path, *, since: float, until: float, cores: 
 def _needs(plan: Plan) -> dict[Job, list[Job]]:
     """Which jobs each job waits for."""
     needs: dict[Job, list[Job]] = {("train", run): [("data", spec.data.slug)] for run, spec in plan.runs.items()}
-    needs |= {("time", name): [("data", part.data.slug)] for name, part in plan.times.items()}
-    needs |= {("memory", name): [("data", part.data.slug)] for name, part in plan.memories.items()}
+    for stage, measured in (("time", plan.times), ("memory", plan.memories)):
+        needs |= {(stage, name): [("data", part.data.slug) for part in parts] for name, parts in measured.items()}
     for name, probe in plan.probes.items():
         runs: list[Job] = [("train", run.id) for run in probe.runs]
         needs["probe", name] = [*runs, *(("data", data.slug) for _, _, data in probe.arms)]
