@@ -15,7 +15,7 @@ from mpno.specs.files import write_text
 
 LARGEST = 1e3
 """A relative error beyond this is no error but a broken unit."""
-UNITS = ("", "s", "ms", "MB", "%", "epochs")
+UNITS = ("", "s", "ms", "MB", "MiB", "%", "epochs")
 
 
 def check_records(contexts: list[Path], *, root: Path, out: Path) -> int:
