@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,15 @@ from mpno.specs import DataSpec, FNOSpec, PrecisionSetting, TrainingSpec
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """A root with the data file of the arms."""
     rng = np.random.default_rng(0)
     shapes = {"train/8/x": 12, "train/8/y": 12, "test/8/x": 2, "test/8/y": 2}
     arrays = {key: rng.standard_normal((n, 1, 8, 8)).astype(np.float32) for key, n in shapes.items()}
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
-    path = tmp_path / "noise.h5"
+    path = arm("full").data.file(tmp_path)
+    path.parent.mkdir()
     write_store(path, arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
-    return path
+    return tmp_path
 
 
 def arm(precision: str, seed: int = 0) -> RunSpec:
@@ -40,7 +43,7 @@ def test_only_native_arms_have_a_time(data: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("mpno.measurement.timing.torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("mpno.measurement.timing.ROUNDS", 3)
     out = tmp_path / "measure.json"
-    record = measure_arms([arm("full", seed=7), arm("mixed"), arm("mixed-e5m2")], data=data, out=out)
+    record = measure_arms([arm("full", seed=7), arm("mixed"), arm("mixed-e5m2")], root=data, out=out)
     assert json.loads(out.read_text()) == record
     full, mixed, control = record["arms"]
     # A time is that of the arm, whatever the seed.
@@ -49,6 +52,18 @@ def test_only_native_arms_have_a_time(data: Path, tmp_path: Path, monkeypatch: p
     assert 0 < timed["low"] <= timed["median"] <= timed["high"] and timed["n"] == 3
     for other in (mixed, control):
         assert other["seconds_per_epoch"] is None and other["why"].startswith("simulated on this cpu")
+
+
+def test_arms_on_two_data_files_are_timed_in_one_call(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpno.measurement.timing.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("mpno.measurement.timing.ROUNDS", 2)
+    other = arm("full").model_copy(update={"data": arm("full").data.model_copy(update={"seed": 1})})
+    shutil.copy(arm("full").data.file(data), other.data.file(data))
+    found = measure_arms([arm("full"), other], root=data, out=tmp_path / "time.json")["arms"]
+    assert [entry["seconds_per_epoch"]["n"] for entry in found] == [2, 2]
+    assert len({entry["arm"] for entry in found}) == 2
 
 
 def test_a_schedule_takes_its_phases_by_their_shares(
@@ -75,7 +90,7 @@ def test_a_schedule_takes_its_phases_by_their_shares(
             "precision": PrecisionSetting.model_validate("schedule"),
         }
     )
-    (found,) = measure_arms([spec], data=data, out=tmp_path / "measure.json")["arms"]
+    (found,) = measure_arms([spec], root=data, out=tmp_path / "measure.json")["arms"]
     assert found["seconds_per_epoch"]["median"] == pytest.approx(3 * (0.25 * 1 + 0.5 * 4 + 0.25 * 16))
 
 
@@ -84,9 +99,11 @@ def test_memory_is_predicted_for_the_channels_of_the_data(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     arrays = {key: rng.standard_normal((*shape, 8, 8)).astype(np.float32) for key, shape in shapes.items()}
     attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
-    write_store(tmp_path / "noise.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
+    path = arm("full").data.file(tmp_path)
+    path.parent.mkdir()
+    write_store(path, arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
     out = tmp_path / "memory.json"
-    record = predict_arms([arm("full"), arm("mixed-e5m2")], data=tmp_path / "noise.h5", out=out)
+    record = predict_arms([arm("full"), arm("mixed-e5m2")], root=tmp_path, out=out)
     assert json.loads(out.read_text()) == record
     full, control = record["arms"]
     count = sum(p.numel() for p in make_model(arm("full").model, 3, 2).parameters())

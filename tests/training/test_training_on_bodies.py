@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,8 +326,11 @@ def test_arms_on_bodies_are_timed(data: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("mpno.measurement.timing.torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("mpno.measurement.timing.ROUNDS", 1)
     arms = [spec(), spec(precision="mixed")]
-    full, mixed = measure_arms(arms, data=data, out=tmp_path / "measure.json")["arms"]
+    there = arms[0].data.file(tmp_path)
+    there.parent.mkdir()
+    shutil.copy(data, there)
+    full, mixed = measure_arms(arms, root=tmp_path, out=tmp_path / "measure.json")["arms"]
     assert full["seconds_per_epoch"]["median"] > 0 and mixed["seconds_per_epoch"] is None
     body = load_samples(spec(), data, CPU).x[:1]
-    sized, _ = predict_arms(arms, data=data, out=tmp_path / "memory.json")["arms"]
+    sized, _ = predict_arms(arms, root=tmp_path, out=tmp_path / "memory.json")["arms"]
     assert sized["predicted_bytes"] == predict_bytes(spec(), 3, 1, 2, body=body)

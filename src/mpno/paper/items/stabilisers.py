@@ -211,7 +211,7 @@ def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
         f"{item.context['threads']} thread(s) per run",
         f"{data.title}, at {data.grid(data.resolutions[0])}, {context['data']['n_train']} training and "
         f"{context['data']['n_test']} test samples, {context['epochs']} epochs, {context['model']['layers']} layers, "
-        f"group normalisation; all arms mixed but the two in full",
+        f"group normalisation; all arms mixed but those in full",
         "gate: without a stabiliser "
         + ("every seed overflows" if opened else "not every seed overflows")
         + ("" if opened else ", so that nothing can be said of the other arms at this scale"),
