@@ -75,7 +75,10 @@ def test_indentation_counts_as_structure() -> None:
 
 
 def test_every_room_is_there() -> None:
-    assert len({room_digest(stage) for stage in ROOMS}) == len(ROOMS)
+    digests = {stage: room_digest(stage) for stage in ROOMS}
+    # Before its kind is named, a probe runs what a training runs.
+    assert digests.pop("probe") == digests["train"]
+    assert len(set(digests.values())) == len(digests)
 
 
 def test_a_room_moves_only_the_stages_that_run_it(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
 from mpno.plan.digest import PROBES, room_digest
-from mpno.plan.experiment import Arm, Experiment, Part, Probe, ProbeScale, load_experiments
+from mpno.plan.experiment import Experiment, Part, Probe, ProbeScale, load_experiments
+from mpno.plan.planned import Item, PlannedArm, PlannedPart, PlannedProbe
 from mpno.plan.source import Look, check_import, settle
-from mpno.plan.words import last_rate, recipe
 from mpno.specs import (
     DataSpec,
     MpnoError,
@@ -35,134 +35,6 @@ from mpno.specs.sets import SETS
 GLANCE = (8, 4)
 """Training and test samples of a set that is made to be looked at alone, at scale smoke."""
 FORMATS: dict[str, tuple[str, ...]] = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg", "csv")}
-
-
-@dataclass(frozen=True)
-class PlannedArm:
-    """An arm: its spec with seed 0, and the run of each of its seeds; none where nothing is trained."""
-
-    arm: Arm
-    spec: RunSpec
-    runs: dict[int, RunSpec]
-
-    def context(self) -> dict[str, Any]:
-        """What the tables need to know of the arm, as JSON-ready values."""
-        spec = self.spec
-        return {
-            "name": self.arm.name,
-            "role": self.arm.role,
-            "against": self.arm.against,
-            "model": spec.model.title,
-            "label": spec.precision.label,
-            "transform": ", ".join(spec.transforms) or "none",
-            "recipe": recipe(spec),
-            "epochs": spec.training.epochs,
-            "last_rate": last_rate(spec),
-            "id": spec.arm.id,
-            "spec": spec.model_dump(mode="json"),
-            "runs": {str(seed): run.id for seed, run in self.runs.items()},
-        }
-
-
-@dataclass(frozen=True)
-class PlannedPart:
-    """The runs of an item on one data set. `time` and `memory` name the records of its arms, where it needs them."""
-
-    part: Part
-    arms: tuple[PlannedArm, ...]
-    time: str | None = None
-    memory: str | None = None
-
-    @property
-    def data(self) -> DataSpec:
-        return self.arms[0].spec.data
-
-    @property
-    def specs(self) -> tuple[RunSpec, ...]:
-        return tuple(arm.spec for arm in self.arms)
-
-    def context(self) -> dict[str, Any]:
-        first = self.arms[0].spec
-        return {
-            "name": self.part.name,
-            "recipe": self.part.recipe,
-            "data": self.data.model_dump(mode="json"),
-            "model": first.model.model_dump(mode="json"),
-            "training": first.training.model_dump(mode="json"),
-            "epochs": first.training.epochs,
-            "time": self.time,
-            "memory": self.memory,
-            "compare": self.part.compare.model_dump(mode="json"),
-            "arms": [arm.context() for arm in self.arms],
-        }
-
-
-@dataclass(frozen=True)
-class PlannedProbe:
-    """A probe with the arms it asks. `id` names its answer: equal questions have equal ones."""
-
-    probe: Probe
-    id: str
-    settings: dict[str, Any]
-    arms: tuple[tuple[str, PlannedArm, DataSpec], ...]
-
-    @property
-    def runs(self) -> tuple[RunSpec, ...]:
-        return tuple(run for _, arm, _ in self.arms for run in arm.runs.values())
-
-    def question(self, root: str) -> str:
-        """All that it is asked with, as one line of JSON."""
-        arms = [
-            {
-                "part": part,
-                "name": arm.arm.name,
-                "spec": arm.spec.model_dump(mode="json"),
-                "data": data.file(Path(root)).as_posix(),
-                "runs": {str(seed): f"{root}/runs/{run.id}" for seed, run in arm.runs.items()},
-            }
-            for part, arm, data in self.arms
-        ]
-        content = {"kind": self.probe.kind, "settings": self.settings, "arms": arms}
-        return json.dumps(content, separators=(",", ":"))
-
-
-@dataclass(frozen=True)
-class Item:
-    """One table, figure or both, resolved."""
-
-    experiment: Experiment
-    parts: tuple[PlannedPart, ...]
-    probes: tuple[PlannedProbe, ...]
-    scale: str
-    changes: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.experiment.item
-
-    @property
-    def kind(self) -> str:
-        """What it draws, as the name of the rule that draws it."""
-        return "_and_".join(self.experiment.draws)
-
-    @property
-    def runs(self) -> dict[str, RunSpec]:
-        return {run.id: run for part in self.parts for arm in part.arms for run in arm.runs.values()}
-
-    def context(self) -> str:
-        """All that turns records into this item, as one line of JSON."""
-        content = {
-            "item": self.name,
-            "draws": self.experiment.draws,
-            "drawn_by": self.experiment.drawer,
-            "title": self.experiment.title,
-            "paper": self.experiment.paper,
-            "scale": self.scale,
-            "changes": list(self.changes),
-            "parts": [part.context() for part in self.parts],
-            "probes": {probe.probe.name: probe.id for probe in self.probes},
-        }
-        return json.dumps(content, separators=(",", ":"))
 
 
 @dataclass(frozen=True)

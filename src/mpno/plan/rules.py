@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mpno.plan.build import Item, Plan, PlannedPart
+from mpno.plan.build import Plan
 from mpno.plan.digest import ROOMS
+from mpno.plan.planned import Item, PlannedPart
 from mpno.plan.timeline import read_timeline
 from mpno.specs import DataSpec, MpnoError
 from mpno.specs.files import write_text

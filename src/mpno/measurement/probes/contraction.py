@@ -51,7 +51,7 @@ class Layer:
     def predicted(self, *, inputs: str = "fp16", weights: str = "fp16", **choice: Any) -> dict[str, float]:
         """MiB of forward and backward in these formats, parameters and the spectrum itself apart.
 
-        ``kept`` is what the forward pass leaves for the backward, ``peak`` the most at any time.
+        ``kept`` is what the forward pass leaves for the backward, the result apart, ``peak`` the most at any time.
         """
         kept = kept_modes(self.modes, self.modes, self.layout)
         with torch.device("meta"):
@@ -60,7 +60,7 @@ class Layer:
             s = torch.empty(shape, dtype=DTYPES[inputs], requires_grad=True)
         with LiveBytes(apart=[s, *weight.parameters()]) as counter:
             y = weight.contract(s, kept, inputs=inputs, weights=weights)
-            left = counter.live
+            left = counter.live - y.numel() * y.element_size()
             y.backward(torch.empty_like(y))
         return {"kept": left / 2**20, "peak": counter.peak / 2**20}
 

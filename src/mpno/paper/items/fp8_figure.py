@@ -105,6 +105,9 @@ def _zero(axes: Any, item: ItemTables) -> list[dict[str, Any]]:
         for row in rows.to_dict("records"):
             points.append(_point("d", precision, None, row["points"] ** 0.5, 1 - row["zero"], row["evidence"]))
     _frame(axes, "(d) first step, no loss scaling", "points along each of two axes", "share of gradients not zero")
+    # Where no gradient is zero anywhere the axis has nothing to scale itself by.
+    least = min((point["y"] for point in points if point["y"] > 0), default=0.1)
+    axes.set_ylim(least / 2, 1.5)
     axes.set_yscale("log")
     _by_grid(axes, sorted({round(n**0.5) for n in frame["points"]}))
     return points
