@@ -219,7 +219,7 @@ class Experiment(Strict):
 
 
 def load_experiments(folder: Path) -> dict[str, Experiment]:
-    """Read every experiment file of `folder`, in the report's order, with the recipes (in ``recipes`` beside it) put in.
+    """Read every experiment file of `folder`, in the report's order, with the recipes (``recipes`` beside it) put in.
 
     Raises:
         MpnoError: a file is wrong, its name is not its item's, or a part names no recipe.
