@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mpno.cli_clock import VARIABLE
 from mpno.cli_data import look
+from mpno.cli_warm import keep_warm
 from mpno.plan import RuleInputs, load_plan, own_interpreter_first, seen_gpus
 from mpno.specs import MpnoError
 
@@ -76,6 +77,12 @@ rule item:
     input:
         drawn=OF.drawn(),
         records=OF.all_records(),
+
+
+# Jobs that run on this machine need not each load torch.
+onstart:
+    if workflow.local_exec:
+        keep_warm()
 
 
 onsuccess:

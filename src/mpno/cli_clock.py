@@ -12,7 +12,13 @@ from pathlib import Path
 VARIABLE = "MPNO_TIMES"
 """The file, in the environment; without it nothing is kept."""
 _FILES = (".h5", ".json", ".csv", ".ipynb", ".html")
-_LOADED = time.time()
+_loaded = time.time()
+
+
+def loaded_now() -> None:
+    """A job that is forked begins now, not when the modules were loaded."""
+    global _loaded
+    _loaded = time.time()
 
 
 @contextmanager
@@ -25,11 +31,8 @@ def clock(stage: str, out: Path) -> Iterator[None]:
     yield
     if not (path := os.environ.get(VARIABLE)):
         return
-    entry = {
-        "stage": stage,
-        "name": out.stem if out.suffix in (".h5", ".json", ".csv", ".ipynb", ".html") else out.name,
-    }
-    entry |= {"loaded": _LOADED, "started": started, "ended": time.time()}  # type: ignore[dict-item]
+    name = out.stem if out.suffix in _FILES else out.name
+    entry = {"stage": stage, "name": name, "loaded": _loaded, "started": started, "ended": time.time()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # One short line in one write: jobs side by side do not mix theirs.
     with Path(path).open("a", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ import io
 import token
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from mpno.specs import MpnoError
@@ -38,6 +39,7 @@ _OPEN = {getattr(token, name) for name in ("FSTRING_START", "TSTRING_START") if 
 _CLOSE = {getattr(token, name) for name in ("FSTRING_END", "TSTRING_END") if hasattr(token, name)}
 
 
+@cache
 def source_digest(source: str) -> str:
     """Return the sha256 of the tokens of `source` that can change what it does."""
     digest = hashlib.sha256()
