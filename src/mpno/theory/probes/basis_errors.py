@@ -45,7 +45,9 @@ def basis_errors(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dic
     rows: list[dict[str, Any]] = []
     for name, basis in chosen().items():
         family = random_nodal(rng, int(settings["functions"]), basis.dim, 5)
-        family = Nodal(family.nodes * np.minimum(1, LIPSCHITZ / family.lipschitz).reshape(-1, *[1] * basis.dim))
+        family = Nodal(
+            family.nodes * (LIPSCHITZ / np.maximum(family.lipschitz, LIPSCHITZ)).reshape(-1, *[1] * basis.dim)
+        )
         exact = bases.integral(family, basis)
         for m in settings["grids"]:
             values, wave = family.grid(m), basis.grid(m)
@@ -61,7 +63,9 @@ def basis_errors(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dic
     return rows + _graph(rng, settings, systems)
 
 
-def _graph(rng: np.random.Generator, settings: Mapping[str, Any], systems: list[PrecisionSystem]) -> list[dict[str, Any]]:
+def _graph(
+    rng: np.random.Generator, settings: Mapping[str, Any], systems: list[PrecisionSystem]
+) -> list[dict[str, Any]]:
     graph = bases.graph_basis()
     functions = graph.functions(rng, int(settings["functions"]), lipschitz=LIPSCHITZ, bound=1.0)
     exact = (functions * graph.values).mean(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def tanh_effect(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dict
     rows: list[dict[str, Any]] = []
     for arm in arms:
         for seed, folder in arm.runs.items():
-            if not (folder / "model.safetensors").stat().st_size:
+            if json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["diverged"] is not None:
                 continue
             about = {"part": arm.part, "arm": arm.name, "seed": seed}
             rows += [about | row for row in _of_run(folder, arm, settings)]
@@ -49,10 +50,11 @@ def _of_run(folder: Path, arm: Asked, settings: Mapping[str, Any]) -> list[dict[
     finished, data = load_run(folder, device="cpu"), arm.spec.data
     x = load_split(arm.data, "test", data.resolution, min(int(settings["samples"]), data.n_test)).x
     periodic = bool(read_attrs(arm.data).get("periodic", False))
-    seen: list[Tensor] = []
+    seen: list[tuple[bool, Tensor]] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen.append(given[0].detach())
+        assert isinstance(layer, SpectralConv)
+        seen.append((layer.channels_last, given[0].detach()))
 
     layers = [layer for layer in finished.model.modules() if isinstance(layer, SpectralConv)]
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
@@ -62,11 +64,12 @@ def _of_run(folder: Path, arm: Asked, settings: Mapping[str, Any]) -> list[dict[
         for handle in handles:
             handle.remove()
     rows = []
-    for number, given in enumerate(seen, start=1):
-        values = given.double().movedim(-1, 1).flatten(0, 1).numpy()  # a layer's field is channels-last
-        for stage, fields in (("before", values), ("after", np.tanh(values))):
+    for number, (channels_last, given) in enumerate(seen, start=1):
+        fields = given.movedim(-1, 1) if channels_last else given
+        values = fields.double().flatten(0, 1).numpy()
+        for stage, held in (("before", values), ("after", np.tanh(values))):
             about = {"layer": number, "stage": stage, "evidence": finished.evidence}
-            rows.append(about | constants(fields, periodic=periodic, format=settings["format"]))
+            rows.append(about | constants(held, periodic=periodic, format=settings["format"]))
     return rows
 
 
