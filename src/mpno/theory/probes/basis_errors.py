@@ -74,7 +74,7 @@ def _graph(
         points, mass, distance = graph.cells(n)
         error = np.abs(exact - riemann(functions[:, points], graph.values[points], mass))
         limit = np.full(len(functions), (LIPSCHITZ * graph.height + graph.steep) * distance)
-        about = {"basis": "graph", "function": f"eigenvector, {len(graph.values)} nodes", "axes": 0, "n": n}
+        about = {"basis": "graph", "function": f"{len(graph.values)} nodes", "axes": 0, "n": n}
         about |= {"height": graph.height, "steep": graph.steep}
         rows += _rows(about, "disc", "", error, np.minimum(limit, 2 * graph.height))
         bound = np.abs(functions).max(1)
