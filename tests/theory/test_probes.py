@@ -1,5 +1,8 @@
 """What the probes answer: every error below its bound, the numbers of the crossing table, tanh on made fields."""
 
+# pandas' own types do not follow selections.
+# pyright: reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 import numpy as np

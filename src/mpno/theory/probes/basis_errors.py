@@ -41,7 +41,7 @@ def basis_errors(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dic
         share of its own bound that an error takes; evidence.
     """
     rng = np.random.default_rng(0)
-    systems = [of_format(name) for name in settings["formats"]]
+    systems: list[PrecisionSystem] = [of_format(name) for name in settings["formats"]]
     rows: list[dict[str, Any]] = []
     for name, basis in chosen().items():
         family = random_nodal(rng, int(settings["functions"]), basis.dim, 5)
