@@ -43,7 +43,7 @@ NAMES = {
     "prec upper": "rounding: upper bound",
     "prec lower": "rounding: lower bound over the class",
     "biased": "rounding: errors that add up",
-    "average": "rounding: mean over random functions",
+    "average": "rounding: mean of random",
 }
 DATA = {"input": "^", "target": "o"}
 ALIASED = {
@@ -156,7 +156,8 @@ def _caption(item: ItemTables, worst: pd.DataFrame, data: pd.DataFrame) -> str:
         "constant 4 and "
         "sup-norm 1: the grid's error, black, falls as n^(-1/d) in the worst case and n^(-2/d) for a kink; "
         "rounding's bound is "
-        "flat, reached in order by functions whose rounding errors add up, while its mean over random functions falls. "
+        "flat, followed, 6.5 times lower, by functions whose rounding errors add up, while its mean over random "
+        "functions falls. "
         f"(d-f) Test samples of sup-norm 1 up to "
         f"{', '.join(f'{m} points an axis' for m in sorted(set(grids.values())))}, taken "
         "as multilinear between the points of their finest grid: median and range over samples, lines their median "
