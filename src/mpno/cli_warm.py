@@ -36,9 +36,8 @@ def hand_over(arguments: Sequence[str]) -> int | None:
     path = os.environ.get(VARIABLE)
     if not path or os.environ.get("OMP_NUM_THREADS") != "1":
         return None
-    request = json.dumps(
-        {"arguments": list(arguments), "folder": os.getcwd(), "environment": dict(os.environ)}
-    ).encode()
+    asked = {"arguments": list(arguments), "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    request = json.dumps(asked).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
