@@ -293,3 +293,11 @@ def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
 def test_a_table_is_narrowed_for_the_terminal() -> None:
     table = "**T**\n\n| setting | seeds | L2@16 | H1@16 |\n|:---|:---|:---|:---|\n| full | 3 | 0.09 | 0.3 |\n\n- note\n"
     assert narrow(table) == ["setting  L2@16", "full     0.09"]
+
+
+def test_items_stand_in_the_order_of_the_report(project: Path) -> None:
+    names = list(plan(scale="smoke").items)
+    assert (names[0], names[-1]) == ("overview", "recipes")
+    path = project / "workflow/experiments/overview.yaml"
+    path.write_text(path.read_text().replace("\nplace: 1\n", "\n"))
+    assert list(load_plan({"scale": "smoke"}, root=project).items)[-1] == "overview"

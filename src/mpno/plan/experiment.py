@@ -192,6 +192,7 @@ class Experiment(Strict):
     drawn_by: str | None = Field(
         default=None, pattern=r"^[a-z][a-z0-9_]*$", description="a module of mpno.paper.items; null: the item's own"
     )
+    place: PositiveInt = Field(default=1000, description="where it stands in the report, lowest first")
     on_demand: bool = Field(default=False, description="whether it is made only where it is named")
     parts: tuple[Part, ...] = ()
     probes: tuple[Probe, ...] = ()
@@ -218,7 +219,7 @@ class Experiment(Strict):
 
 
 def load_experiments(folder: Path) -> dict[str, Experiment]:
-    """Read every experiment file of `folder`, by item name, with the recipes (in ``recipes`` beside it) put in.
+    """Read every experiment file of `folder`, in the report's order, with the recipes (``recipes`` beside it) put in.
 
     Raises:
         MpnoError: a file is wrong, its name is not its item's, or a part names no recipe.
@@ -233,7 +234,7 @@ def load_experiments(folder: Path) -> dict[str, Experiment]:
         found[experiment.item] = experiment.model_copy(update={"parts": parts})
     if not found:
         raise MpnoError(f"{folder}: holds no experiment file; run from the repository's root")
-    return found
+    return dict(sorted(found.items(), key=lambda pair: (pair[1].place, pair[0])))
 
 
 def _recipes(folder: Path) -> dict[str, Recipe]:

@@ -18,6 +18,9 @@ from mpno.plan.timeline import read_timeline
 from mpno.specs import DataSpec, MpnoError
 from mpno.specs.files import write_text
 
+LEFT_OUT = ("seeds", "in points", "predicted MiB", "published", "vs")
+"""Columns of a table that a terminal has no room for."""
+
 
 def seen_gpus(devices: Path = Path("/dev")) -> int:
     """Count the NVIDIA cards of this machine without loading torch."""
@@ -159,7 +162,7 @@ def _listed(parts: Iterable[PlannedPart]) -> str:
     return "[" + ",".join(spec.canonical() for part in parts for spec in part.specs) + "]"
 
 
-def narrow(markdown: str, left_out: tuple[str, ...] = ("seeds", "predicted MiB", "vs")) -> list[str]:
+def narrow(markdown: str, left_out: tuple[str, ...] = LEFT_OUT) -> list[str]:
     """Return the first table of `markdown` without its H1 columns and those `left_out`, as lines."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("|")

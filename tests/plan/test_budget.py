@@ -1,0 +1,48 @@
+"""What a scale may cost, as the experiment files state it: a desk is two cores for half an hour, a GPU twelve hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpno.plan import load_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+DESK = {"training": 2500, "measure": 400, "probe": 300, "draw": 300}
+"""Core-seconds of the paper's items. With data (700) and start-up they come to 35 minutes of two cores."""
+
+
+def stated(made: Any, names: list[str]) -> dict[str, float]:
+    """Core-seconds of `names` by stage; a run that items share counts once."""
+    items = {name: made.items[name] for name in names}
+    costs = {name: item.experiment.scales[made.scale].core_seconds for name, item in items.items()}
+    each = {run: costs[name].run for name, item in reversed(items.items()) for run in item.runs}
+    alone = {stage: sum(getattr(cost, stage) for cost in costs.values()) for stage in ("measure", "probe", "draw")}
+    return {"training": sum(each.values()), **alone}
+
+
+def papers(made: Any) -> list[str]:
+    """The items that reproduce the paper's tables and figures; those on its theory have a budget of their own."""
+    return [name for name in made.items if not name.startswith("theory-")]
+
+
+def test_desk_stays_within_its_budget() -> None:
+    made = load_plan({"scale": "desk"}, root=ROOT)
+    spent = stated(made, papers(made))
+    assert {stage: spent[stage] for stage in spent if spent[stage] > DESK[stage]} == {}
+    assert len({run for name in papers(made) for run in made.items[name].runs}) <= 180
+    assert sum(stated(made, list(made.items)).values()) == pytest.approx(made.core_seconds)
+
+
+def test_a_gpu_needs_at_most_half_a_day() -> None:
+    made = load_plan({"scale": "gpu"}, root=ROOT)
+    assert made.core_seconds <= 12 * 3600
+
+
+def test_a_costlier_item_leaves_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = load_plan({"scale": "desk"}, root=ROOT)
+    cost = made.items["error-curves"].experiment.scales["desk"].core_seconds
+    monkeypatch.setitem(cost.__dict__, "run", 60.0)
+    assert stated(made, papers(made))["training"] > DESK["training"]
