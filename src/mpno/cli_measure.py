@@ -15,6 +15,8 @@ app = typer.Typer(help="Measure times, predict memory, probe finished runs.", no
 Specs = Annotated[str, typer.Option("--spec", help="A list of specs as JSON, or the path of a JSON file.")]
 Root = Annotated[Path, typer.Option(help="Where the folder of data files lies, as in results/desk.")]
 Out = Annotated[Path, typer.Option(help="The JSON file to write.")]
+PROBES = ("mpno.measurement.probes", "mpno.theory.probes")
+"""Where a probe's kind is looked for: neither room knows of the other."""
 
 
 @app.command(name="time")
@@ -44,7 +46,7 @@ def probe(
     from mpno.measurement.probes import answer
 
     with clock("probe", out):
-        answer(ask, out=out)
+        answer(ask, out=out, packages=PROBES)
 
 
 def provenance(stage: str) -> dict[str, Any]:

@@ -143,3 +143,19 @@ def test_equal_on_every_python() -> None:
             check=True,
         )
         assert json.loads(theirs.stdout) == ours, python
+
+
+def test_a_probe_s_digest_follows_its_imports_within_measurement_and_theory(tmp_path: Path) -> None:
+    copy = tmp_path / "mpno"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "theory" / "probes" / "toy.py").write_text("from mpno.theory.bounds import crossing\n")
+    before = {kind: room_digest(f"probe:{kind}", copy) for kind in ("toy", "frequency")}
+    with (copy / "theory" / "functions.py").open("a") as file:  # which bounds imports
+        file.write("\nX = 1\n")
+    after = {kind: room_digest(f"probe:{kind}", copy) for kind in ("toy", "frequency")}
+    assert before["toy"] != after["toy"] and before["frequency"] == after["frequency"]
+
+
+def test_a_kind_of_probe_is_in_one_room_alone() -> None:
+    kinds = digest.probe_kinds()
+    assert len(kinds) == len(set(kinds)) and "frequency" in kinds and "inputs" not in kinds

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
-from mpno.plan.digest import PROBES, room_digest
+from mpno.plan.digest import probe_kinds, room_digest
 from mpno.plan.experiment import Experiment, Part, Probe, ProbeScale, load_experiments
 from mpno.plan.planned import Item, PlannedArm, PlannedPart, PlannedProbe
 from mpno.plan.source import Look, check_import, settle
@@ -269,7 +269,7 @@ def _records(need: str, items: Iterable[Item]) -> dict[str, tuple[PlannedPart, .
 def _probe(
     probe: Probe, experiment: Experiment, parts: tuple[PlannedPart, ...], config: Config, where: Path
 ) -> PlannedProbe:
-    kinds = sorted(path.stem for path in PROBES.glob("[a-z]*.py") if path.stem != "inputs")
+    kinds = probe_kinds()
     if probe.kind not in kinds:
         raise MpnoError(f"{where}: probe {probe.name} has kind {probe.kind!r}; {allowed(probe.kind, kinds)}")
     altered = probe.scales.get(config.scale, ProbeScale())

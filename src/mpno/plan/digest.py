@@ -18,7 +18,8 @@ from mpno.specs import MpnoError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-PROBES = PACKAGE / "measurement" / "probes"
+PROBES = ("measurement/probes", "theory/probes")
+"""The folders of the rooms in which a probe's kind is looked for; a kind is a module, and has one of its name."""
 
 _TRAIN = ("specs", "numerics", "spectral", "models", "datasets", "training")
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -55,7 +56,7 @@ def room_digest(stage: str, package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     stage, _, kind = stage.partition(":")
-    for room in (*ROOMS[stage], *(_with_imports(f"measurement/probes/{kind}.py", package) if kind else [])):
+    for room in (*ROOMS[stage], *(_with_imports(_probe(kind, package), package) if kind else [])):
         place = package / room
         files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
         if not files or not files[0].is_file():
@@ -66,8 +67,20 @@ def room_digest(stage: str, package: Path = PACKAGE) -> str:
     return digest.hexdigest()[:16]
 
 
+def probe_kinds(package: Path = PACKAGE) -> list[str]:
+    """The kinds that a probe may have."""
+    found = [path.stem for folder in PROBES for path in (package / folder).glob("[a-z]*.py")]
+    return sorted(kind for kind in found if kind != "inputs")
+
+
+def _probe(kind: str, package: Path) -> str:
+    """The module of a kind; where there is none, the place where it would be looked for first."""
+    places = [f"{folder}/{kind}.py" for folder in PROBES]
+    return next((place for place in places if (package / place).is_file()), places[0])
+
+
 def _with_imports(module: str, package: Path) -> list[str]:
-    """A module of measurement, and those of the same room that it imports, in turn."""
+    """A module of measurement or theory, and those of these rooms that it imports, in turn."""
     found, waiting = [], [module]
     while waiting:
         name = waiting.pop()
@@ -76,7 +89,8 @@ def _with_imports(module: str, package: Path) -> list[str]:
         found.append(name)
         tree = ast.parse((package / name).read_text(encoding="utf-8"))
         said = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-        waiting += [f"{path.removeprefix('mpno.').replace('.', '/')}.py" for path in said if ".measurement." in path]
+        inside = [path for path in said if path.startswith(("mpno.measurement.", "mpno.theory."))]
+        waiting += [f"{path.removeprefix('mpno.').replace('.', '/')}.py" for path in inside]
     return sorted({module, *found})
 
 

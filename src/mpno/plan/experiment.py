@@ -157,7 +157,7 @@ class Probe(Strict):
     """A question to finished runs, to shapes, or to nothing; its answer is a table beside the runs'."""
 
     name: str = Name
-    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="a module of mpno.measurement.probes")
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="a module of probes, of measurement or theory")
     arms: dict[str, tuple[str, ...] | Literal["all"]] = Field(default={}, description="whom it asks, by part")
     data: dict[str, Any] | None = Field(
         default=None, description="what differs from the arms' data: a file of its own is made, and given"

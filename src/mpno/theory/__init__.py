@@ -1,5 +1,4 @@
-"""Theory: quadrature and precision errors, their bounds, and advice on number formats that follows from them."""
+"""What a grid and a number format cost one coefficient of one layer: errors, bounds, worst cases.
 
-from mpno.theory.advice import Advice, advise
-
-__all__ = ["Advice", "advise"]
+The statements and proofs are in docs/theory.md; the modules here compute their sides. Import from the modules.
+"""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import importlib
+import importlib.util
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from mpno.specs import MpnoError, build_spec
 from mpno.specs.files import write_text
 
 
-def answer(question: str, *, out: Path) -> list[dict[str, Any]]:
+def answer(question: str, *, out: Path, packages: Sequence[str] = (__name__,)) -> list[dict[str, Any]]:
     """Ask a probe and write its table.
 
     Args:
         question: JSON with ``kind``, ``settings`` and ``arms``, each with ``part``, ``name``, ``spec``, ``data`` and
             ``runs``.
         out: the CSV file.
+        packages: where the module of the kind is looked for; rooms above this one know of others beside it.
 
     Raises:
         MpnoError: the question is not JSON, there is no such kind, or the probe has nothing to say.
@@ -41,7 +43,10 @@ def answer(question: str, *, out: Path) -> list[dict[str, Any]]:
     arms = [_arm(entry) for entry in entries]
     torch.set_num_threads(max((arm.spec.threads for arm in arms), default=1))
     refuse_tf32()
-    module = importlib.import_module(f"mpno.measurement.probes.{kind}")
+    places = [name for name in packages if importlib.util.find_spec(f"{name}.{kind}")]
+    if not places:
+        raise MpnoError(f"--ask: kind is {kind!r}; there is no such module in {' or '.join(packages)}")
+    module = importlib.import_module(f"{places[0]}.{kind}")
     rows = getattr(module, kind)(arms, settings)
     if not rows:
         raise MpnoError(f"probe {kind}: answers nothing to {len(arms)} arms; ask it arms that have finished runs")
