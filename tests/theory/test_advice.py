@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mpno import FNO, MpnoError, SpectralConv, UNet
+from mpno import FNO, Advice, MpnoError, SpectralConv, UNet, advise
 from mpno.models.audit_probe import spectral_layers
-from mpno.theory.advice import Advice, advise
 from mpno.theory.advice_layers import CERTIFICATE, COST, LayerInFormat, bits_of
 
 

@@ -13,7 +13,7 @@ import pytest
 from mpno.paper.items import theory_advice
 from mpno.paper.records import NONE, REFERENCE_COLUMNS, ItemData, ItemTables
 
-# By arm: label, against, errors by seed (None: diverged), what the advice says of two layers: (error, budget, overflows).
+# By arm: label, against, errors by seed (None: diverged), what is said of two layers: (error, budget, overflows).
 ARMS: dict[str, tuple[str, str | None, list[float | None], list[tuple[float, float, bool]]]] = {
     "full": ("full", None, [0.100, 0.120], []),
     "full-tanh": ("full+tanh", None, [0.200, 0.220], []),
@@ -68,7 +68,7 @@ def item() -> ItemTables:
 
 def test_the_truth_is_the_rule_that_was_fixed(item: ItemTables) -> None:
     cases = theory_advice.cases_of(item).set_index("arm")
-    # +0.95 % is within 5 %, +15 % is not; one of two seeds that diverges is enough; what nothing was asked of is no case.
+    # +0.95 % is within 5 %, +15 % is not; one of two seeds that diverges is enough; without advice it is no case.
     assert dict(cases["unsafe"]) == {"mixed": False, "bf16": True, "none": True, "e4m3": True, "e5m2": False}
     assert cases.loc["mixed", "change"] == pytest.approx(np.mean([0.01, 0.002 / 0.22]))
     # Against full without tanh, whose errors are half as large, everything is worse.

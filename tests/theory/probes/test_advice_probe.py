@@ -16,7 +16,14 @@ from mpno.training import train_run
 
 
 def spec(precision: str) -> RunSpec:
-    data = {"name": "darcy", "source": "generate", "resolution": 16, "test_resolutions": [16], "n_train": 4, "n_test": 3}
+    data = {
+        "name": "darcy",
+        "source": "generate",
+        "resolution": 16,
+        "test_resolutions": [16],
+        "n_train": 4,
+        "n_test": 3,
+    }
     model = {"name": "fno", "modes": [4, 4], "width": 4, "layers": 2}
     training = {"epochs": 1, "batch_size": 4}
     return build_spec({"data": data, "model": model, "training": training, "precision": precision})
@@ -28,7 +35,13 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> list[ProbedArm]:
     path = folder / "darcy.h5"
     make(spec("full").data, path, cache=folder)
     train_run(spec("full+tanh"), data=path, out=folder / "run", provenance={})
-    labels = {"full": "full", "tanh": "full+tanh", "mixed": "mixed", "none": "mixed-bf16, stabiliser none", "amp": "amp"}
+    labels = {
+        "full": "full",
+        "tanh": "full+tanh",
+        "mixed": "mixed",
+        "none": "mixed-bf16, stabiliser none",
+        "amp": "amp",
+    }
     runs = {"tanh": {0: folder / "run"}}
     return [ProbedArm("darcy", name, spec(label), path, runs.get(name, {})) for name, label in labels.items()]
 

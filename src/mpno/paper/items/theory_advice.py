@@ -1,4 +1,4 @@
-"""Advice on number formats held against trainings: how many safe and unsafe settings it and a simple rule tell apart."""
+"""Advice on number formats held against trainings: how many safe and unsafe settings it and a simple rule tell."""
 
 # pandas' own types do not follow selections.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -73,8 +73,8 @@ def figure(item: ItemTables) -> Drawing:
         f"Each of {len(cases)} settings: left, what the advice measures before training, over what it allows (line: 1; "
         "arrows: overflow); right, how much larger the test error of its trainings is than in full precision with the "
         "same stabiliser (line: the margin that makes it unsafe; arrows: diverged). Crosses and vermilion are unsafe, "
-        "circles and green safe. Errors of the advice are native, emulated or simulated as its rows say, its budget rests "
-        "on estimates; the numbers beside the figure have a row per case, weights and layer."
+        "circles and green safe. Errors of the advice are native, emulated or simulated as its rows say, its budget "
+        "rests on estimates; the numbers beside the figure have a row per case, weights and layer."
     )
     alt = "Two columns of points, one row per setting: excess of the advice's error, and change of the test error"
     return Drawing(drawing, points, caption, alt)
@@ -84,8 +84,8 @@ def cases_of(item: ItemTables) -> pd.DataFrame:
     """A row per setting that has both trainings and advice.
 
     ``unsafe`` and ``unsafe_plain`` are the truth in both readings; ``advice``, ``alone``, ``trained``, ``sixteen``
-    and ``always`` say whether each rule calls it unsafe (of ``trained`` None where no full run has finished). ``excess`` is
-    the largest measured error of any layer over its budget, infinite where it overflows.
+    and ``always`` say whether each rule calls it unsafe (of ``trained`` None where no full run has finished).
+    ``excess`` is the largest measured error of any layer over its budget, infinite where it overflows.
     """
     advice, rows = item.probes["advice"], []
     for part, data in item.parts.items():
@@ -100,7 +100,9 @@ def cases_of(item: ItemTables) -> pd.DataFrame:
             fmt = get_format(PrecisionSetting.model_validate(arm["label"]).format)
             bits = 1 + fmt.exponent_bits + fmt.mantissa_bits
             plain = _truth(data, arm, "full")
-            worst = np.where(before["overflows"], math.inf, before[["precision", "block"]].max(axis=1) / before["budget"])
+            worst = np.where(
+                before["overflows"], math.inf, before[["precision", "block"]].max(axis=1) / before["budget"]
+            )
             rows.append(
                 {
                     "part": part,
@@ -185,7 +187,8 @@ def _bootstrap(unsafe: np.ndarray, said: np.ndarray, simple: np.ndarray) -> tupl
         picked = rng.choice(places, (DRAWS, len(places)))
         drawn.append([(calls[picked] == truth).mean(axis=1) for calls in (said, simple)])
     own, other = ((drawn[0][i] + drawn[1][i]) / 2 for i in (0, 1))
-    gain = np.mean([(said == unsafe)[unsafe == t].mean() - (simple == unsafe)[unsafe == t].mean() for t in (True, False)])
+    better = (said == unsafe).astype(float) - (simple == unsafe)
+    gain = (better[unsafe].mean() + better[~unsafe].mean()) / 2
     tails = [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2]
     return (*np.percentile(own, tails).tolist(), float(gain), *np.percentile(own - other, tails).tolist())
 
@@ -230,14 +233,15 @@ def _notes(item: ItemTables, cases: pd.DataFrame, frame: pd.DataFrame) -> list[s
     evidence = "; ".join(f"{kind}: {n}" for kind, n in cases["evidence"].value_counts().items())
     return [
         *notes,
-        "unsafe, fixed before the runs: a run diverged, or the final L2 test error on the training grid is in the paired "
-        f"mean over seeds more than {100 * MARGIN:g} % above full precision's; most cases have one seed, so that the "
-        "truth itself is uncertain",
+        "unsafe, fixed before the runs: a run diverged, or the final L2 test error on the training grid is in the "
+        f"paired mean over seeds more than {100 * MARGIN:g} % above full precision's; most cases have one seed, so that "
+        "the truth itself is uncertain",
         f"the advice: asked before training, of untrained weights, fraction {advice['fraction'].iloc[0]:g}, tolerance "
-        f"{advice['tolerance'].iloc[0]:g}; its errors are measured ({evidence}), the discretization error is an estimate",
-        "balanced accuracy: mean of the two rates; intervals: 95 %, Wilson's for the rates, percentiles of 10,000 draws "
-        "of cases within safe and within unsafe ones for the rest. Cases on one data set are not independent, so they are "
-        "too narrow",
+        f"{advice['tolerance'].iloc[0]:g}; its errors are measured ({evidence}), the discretization error is an "
+        "estimate",
+        "balanced accuracy: mean of the two rates; intervals: 95 %, Wilson's for the rates, percentiles of 10,000 "
+        "draws of cases within safe and within unsafe ones for the rest. Cases on one data set are not independent, so "
+        "they are too narrow",
         _verdict(frame.to_dict("records")[0]),
     ]
 

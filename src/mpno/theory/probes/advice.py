@@ -1,4 +1,4 @@
-"""What the advice says of the settings that the arms train in, before training and with the weights of full precision."""
+"""What the advice says of the settings that arms train in, before training and with the weights of full precision."""
 
 from __future__ import annotations
 
