@@ -56,7 +56,7 @@ def figure(item: ItemTables) -> Drawing:
             beyond = not math.isfinite(case["excess"])
             left.plot(1e4 if beyond else case["excess"], place, ">" if beyond else marker, color=shade, markersize=4)
             gone = case["diverged"] > 0
-            change = 1e3 if gone else 100 * case["change"]
+            change = 1e5 if gone else 100 * case["change"]
             right.plot(change, place, ">" if gone else marker, color=shade, markersize=4)
         left.set(xscale="log", xlabel="worst layer: measured error / budget", xlim=(None, 2e4))
         left.set_yticks(range(len(cases)), [f"{c['part']}, {c['arm']}" for c in cases.to_dict("records")])
@@ -64,6 +64,7 @@ def figure(item: ItemTables) -> Drawing:
         left.axvline(1.0, color="0.5", linewidth=0.8)
         right.set(xlabel="change of test error against full, %")
         right.set_xscale("symlog", linthresh=1)
+        right.set_xlim(-10, 3e5)
         right.axvline(100 * MARGIN, color="0.5", linewidth=0.8)
         for axes in (left, right):
             axes.grid(axis="x", color="0.9")
@@ -72,8 +73,8 @@ def figure(item: ItemTables) -> Drawing:
     caption = (
         f"Each of {len(cases)} settings: left, what the advice measures before training, over what it allows (line: 1; "
         "arrows: overflow); right, how much larger the test error of its trainings is than in full precision with the "
-        "same stabiliser (line: the margin that makes it unsafe; arrows: diverged). Crosses and vermilion are unsafe, "
-        "circles and green safe. Errors of the advice are native, emulated or simulated as its rows say, its budget "
+        "same stabiliser (line: the margin that makes it unsafe; arrows: diverged). Crosses are unsafe, "
+        "circles safe. Errors of the advice are native, emulated or simulated as its rows say, its budget "
         "rests on estimates; the numbers beside the figure have a row per case, weights and layer."
     )
     alt = "Two columns of points, one row per setting: excess of the advice's error, and change of the test error"
@@ -234,8 +235,8 @@ def _notes(item: ItemTables, cases: pd.DataFrame, frame: pd.DataFrame) -> list[s
     return [
         *notes,
         "unsafe, fixed before the runs: a run diverged, or the final L2 test error on the training grid is in the "
-        f"paired mean over seeds more than {100 * MARGIN:g} % above full precision's; most cases have one seed, so that "
-        "the truth itself is uncertain",
+        f"paired mean over seeds more than {100 * MARGIN:g} % above full precision's; "
+        f"{int((cases['pairs'] + cases['diverged'] <= 1).sum())} cases have one seed, so that the truth is uncertain",
         f"the advice: asked before training, of untrained weights, fraction {advice['fraction'].iloc[0]:g}, tolerance "
         f"{advice['tolerance'].iloc[0]:g}; its errors are measured ({evidence}), the discretization error is an "
         "estimate",
