@@ -9,30 +9,45 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from mpno.paper.drawing import Table
 from mpno.paper.records import NONE, ItemTables
 
 EXAMPLE = "example, from memory"
+BAND = "band-limited, any format"
 
 
 def table(item: ItemTables) -> Table:
     """A row per system and number of axes: crossing points of bare rates, and of the bounds with their constants."""
     frame = item.probes["crossing"]
     rows = frame.to_dict("records")
-    shown = frame.assign(
-        **{
-            "system": [EXAMPLE if row["system"] == "example" else row["system"] for row in rows],
-            "unit roundoff": [f"{row['roundoff']:.2e}" for row in rows],
-            "n^(-1/d) = u": [_points(row["slow"]) for row in rows],
-            "n^(-2/d) = u": [_points(row["fast"]) for row in rows],
-            "bounds cross": [_points(row["bounds"]) for row in rows],
-            "an axis": [_side(row) for row in rows],
-            "fixed kink": [_points(row["kink"]) for row in rows],
-            "band-limited": [f"{row['band']:.0f}" for row in rows],
-        }
-    ).rename(columns={"axes": "d"})
-    columns = ["system", "d", "unit roundoff", "n^(-1/d) = u", "n^(-2/d) = u", "bounds cross", "an axis", "fixed kink"]
-    return Table(frame, shown[[*columns, "band-limited"]], NOTES, roles=list(frame["system"]))
+    cells = [_cells(row) for row in rows]
+    bands = {row["axes"]: row["band"] for row in rows}
+    cells += [_band(axes, points) for axes, points in bands.items()]
+    systems = [*frame["system"], *[BAND] * len(bands)]
+    return Table(frame, pd.DataFrame(cells), NOTES, roles=systems)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "system": EXAMPLE if row["system"] == "example" else row["system"],
+        "d": str(row["axes"]),
+        "unit roundoff": f"{row['roundoff']:.2e}",
+        "n^(-1/d) = u": _points(row["slow"]),
+        "n^(-2/d) = u": _points(row["fast"]),
+        "bounds cross": _points(row["bounds"]),
+        "an axis": _side(row),
+        "fixed kink": _points(row["kink"]),
+    }
+
+
+def _band(axes: int, points: float) -> dict[str, str]:
+    """Where the grid's error vanishes there is nothing to cross."""
+    empty = dict.fromkeys(("unit roundoff", "n^(-1/d) = u", "n^(-2/d) = u"), NONE)
+    side = round(points ** (1 / axes))
+    found = {"system": BAND, "d": str(axes), **empty, "bounds cross": f"grid error 0 from {points:.0f}"}
+    return found | {"an axis": str(side), "fixed kink": NONE}
 
 
 NOTES = [
@@ -61,7 +76,7 @@ NOTES = [
 def _points(value: float) -> str:
     if math.isnan(value):
         return NONE
-    return f"{value:.2g}" if value < 1e4 else f"{value:.1e}"
+    return f"{value:.3g}" if value < 1e4 else f"{value:.1e}"
 
 
 def _side(row: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def table(item: ItemTables) -> Table:
 def numbers(probe: pd.DataFrame) -> pd.DataFrame:
     """Both stages side by side."""
     stages = {stage: probe[probe["stage"] == stage].set_index(KEYS)[MEASURED] for stage in ("before", "after")}
-    joined = stages["before"].join(stages["after"], lsuffix="_before", rsuffix="_after")
+    joined = stages["before"].add_suffix("_before").join(stages["after"].add_suffix("_after"))
     for name in ("norm", "lipschitz", "disc_upper", "prec_upper"):
         joined[f"{name}_ratio"] = joined[f"{name}_after"] / joined[f"{name}_before"]
     return joined.reset_index()

@@ -41,7 +41,7 @@ def basis_errors(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dic
         share of its own bound that an error takes; evidence.
     """
     rng = np.random.default_rng(0)
-    systems = [of_format(name) for name in settings["formats"]]
+    systems: list[PrecisionSystem] = [of_format(name) for name in settings["formats"]]
     rows: list[dict[str, Any]] = []
     for name, basis in chosen().items():
         family = random_nodal(rng, int(settings["functions"]), basis.dim, 5)
@@ -74,7 +74,7 @@ def _graph(
         points, mass, distance = graph.cells(n)
         error = np.abs(exact - riemann(functions[:, points], graph.values[points], mass))
         limit = np.full(len(functions), (LIPSCHITZ * graph.height + graph.steep) * distance)
-        about = {"basis": "graph", "function": f"eigenvector, {len(graph.values)} nodes", "axes": 0, "n": n}
+        about = {"basis": "graph", "function": f"{len(graph.values)} nodes", "axes": 0, "n": n}
         about |= {"height": graph.height, "steep": graph.steep}
         rows += _rows(about, "disc", "", error, np.minimum(limit, 2 * graph.height))
         bound = np.abs(functions).max(1)

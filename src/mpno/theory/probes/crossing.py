@@ -25,7 +25,7 @@ def crossing(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dict[st
     Returns:
         Rows of system, axes, roundoff; ``slow`` and ``fast``, n at which n^(-1/d) and n^(-2/d) fall to the roundoff;
         ``bounds``, n at which Theorem 1's bound, for L = M = |w| = 1, falls to Theorem 4's; ``kink``, n at which the
-        lower bound of Theorem 3's fixed function falls to Theorem 4's for M = 1/2: from there on the grid's error may be
+        lower bound of Theorem 3's fixed function falls to Theorem 4's for M = 1/2: beyond it the grid's error may be
         the smaller; ``band``, n from which functions of frequencies up to 1 have none; evidence ``predicted``.
     """
     rows = []

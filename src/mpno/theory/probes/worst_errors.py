@@ -33,8 +33,8 @@ def worst_errors(arms: Sequence[Asked], settings: Mapping[str, Any]) -> list[dic
         Rows of axes, m, n, format (empty for discretization), ``what``: ``disc upper``, ``disc lower`` (Theorems 1
         and 2), ``searched``, ``ramp``, ``kink``, ``kink lower`` (Theorem 3), ``prec upper``, ``prec lower`` (Theorems 4
         and 5), ``biased`` (the function of Theorem 5), ``average`` (mean over random band-limited functions),
-        ``rough``, ``smooth``, ``analytic`` and bounds of the first two (Theorem 6, one axis); ``value``; evidence ``emulated``
-        where a format rounds, else ``native``.
+        ``rough``, ``smooth``, ``analytic`` and bounds of the first two (Theorem 6, one axis); ``value``; evidence
+        ``emulated`` where a format rounds, else ``native``.
     """
     rows: list[dict[str, Any]] = []
     for axes in map(int, settings["grids"]):
