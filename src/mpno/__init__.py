@@ -39,11 +39,13 @@ if TYPE_CHECKING:
         build_spec,
     )
     from mpno.spectral import SpectralConv, SphericalConv
+    from mpno.theory.advice import Advice, advise
     from mpno.training import evaluate_run, load_run, predict_run, train_run
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Advice": "mpno.theory.advice",
     "Audit": "mpno.models",
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
@@ -62,6 +64,7 @@ _HOMES = {
     "SphericalConv": "mpno.spectral",
     "UNet": "mpno.models",
     "UNetSpec": "mpno.specs",
+    "advise": "mpno.theory.advice",
     "audit": "mpno.models",
     "build_spec": "mpno.specs",
     "convert": "mpno.models",
@@ -85,6 +88,7 @@ __all__ = [
     "FNO",
     "GINO",
     "SFNO",
+    "Advice",
     "Audit",
     "ContractionSpec",
     "FNOSpec",
@@ -101,6 +105,7 @@ __all__ = [
     "UNet",
     "UNetSpec",
     "__version__",
+    "advise",
     "audit",
     "build_spec",
     "convert",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_data, cli_measure
+from mpno import cli_data, cli_measure, cli_theory
 from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
@@ -28,6 +28,7 @@ app = typer.Typer(
 PUBLISHED = Path("results/published/tidy")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_measure.app, name="measure")
+app.add_typer(cli_theory.app, name="theory")
 
 PAPER = """\
 @inproceedings{tu2024guaranteed,

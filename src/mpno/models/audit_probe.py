@@ -63,6 +63,10 @@ class Probe:
         else:
             layer.transform = transform
 
+    def kept(self, grid: tuple[int, ...]) -> KeptModes | Truncation:
+        """The modes that the layer keeps on a grid, on the sphere harmonics."""
+        return _read(self.layer, grid)[0]
+
     def exact(self, x: Tensor, stabiliser: Stabiliser = "none") -> Exact:
         """The layer in float64 on `x`, which is in the layer's layout, as is the output."""
         x = x.double() if self.channels_last else x.double().movedim(1, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ class Whole:
             for name, layer in self.layers.items():
                 layer.set_precision(PrecisionSetting(stabiliser=stabilisers[name]))
             try:
-                self.references[key] = _in_float64(self.model, self.batch, stabilisers), "float64", ""
+                self.references[key] = in_float64(self.model, self.batch, stabilisers), "float64", ""
             except REFUSALS as error:
                 why = f"errors are against full, as the model does not run in float64: {first_line(error)}"
                 self.references[key] = run(self.model, self.batch), "full", why
@@ -114,10 +115,24 @@ def tensors_of(batch: Any) -> Iterator[tuple[str, Tensor]]:
     return ((keystr(path), leaf) for path, leaf in tree_leaves_with_path(batch) if isinstance(leaf, Tensor))
 
 
-def _in_float64(model: nn.Module, batch: Any, stabilisers: Stabilisers) -> Tensor:
+def in_float64(
+    model: nn.Module, batch: Any, stabilisers: Stabilisers, see: Callable[[str, Tensor], None] | None = None
+) -> Tensor:
+    """The model's output in float64 with these stabilisers of its spectral layers, by name; the model stays as it is.
+
+    Args:
+        model: set to full precision.
+        batch: what forward takes.
+        stabilisers: of each spectral layer.
+        see: called with the name and the input of each spectral layer, in the layer's layout, when it runs.
+
+    Raises:
+        What a model raises that does not run in float64, of :data:`REFUSALS`.
+    """
     twin = _with_tensors(model, _widened)
     for name, layer in spectral_layers(twin).items():
-        layer.forward = _exact_forward(Probe(layer), stabilisers[name])  # type: ignore[assignment]
+        shown = None if see is None else partial(see, name)
+        layer.forward = _exact_forward(Probe(layer), stabilisers[name], shown)  # type: ignore[assignment]
     with Widened():
         y = run(twin, tree_map_only(Tensor, _widened, batch))
     if y.dtype is not torch.float64:
@@ -125,9 +140,14 @@ def _in_float64(model: nn.Module, batch: Any, stabilisers: Stabilisers) -> Tenso
     return y
 
 
-def _exact_forward(probe: Probe, stabiliser: Stabiliser) -> Callable[..., Tensor]:
+def _exact_forward(probe: Probe, stabiliser: Stabiliser, see: Callable[[Tensor], None] | None) -> Callable[..., Tensor]:
     # What else a layer takes names the size of its result, which is the input's.
-    return lambda x, *_, **__: probe.exact(x, stabiliser).output
+    def forward(x: Tensor, *_: Any, **__: Any) -> Tensor:
+        if see is not None:
+            see(x.detach().clone())
+        return probe.exact(x, stabiliser).output
+
+    return forward
 
 
 def _with_tensors(model: nn.Module, change: Callable[[Tensor], Tensor]) -> nn.Module:

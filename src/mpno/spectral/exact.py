@@ -77,7 +77,7 @@ def convolve_exactly(
     """
     grid = tuple(x.shape[1:-1])
     gain = undo_factor(stabiliser, math.prod(grid))
-    x, scaled = _stabilised(x, stabiliser), transform == "matmul"
+    x, scaled = stabilised(x, stabiliser), transform == "matmul"
     if isinstance(kept, Truncation):
         y, spectrum, forward, contracted = _on_sphere(x, kept, weight, gain, scaled)
     else:
@@ -137,8 +137,8 @@ def _largest(x: Tensor) -> float:
     return float(parts.abs().max())
 
 
-def _stabilised(x: Tensor, stabiliser: Stabiliser) -> Tensor:
-    """As :func:`mpno.numerics.stabilise` states it."""
+def stabilised(x: Tensor, stabiliser: Stabiliser) -> Tensor:
+    """A field, channels last, as :func:`mpno.numerics.stabilise` states it, but in its own dtype."""
     if stabiliser == "tanh":
         return x.tanh()
     if stabiliser == "hard_clip":
