@@ -302,4 +302,5 @@ def test_items_stand_in_the_order_of_the_report(project: Path) -> None:
     assert all(name.startswith("theory-") for name in names[names.index("recipes") + 1 :])
     path = project / "workflow/experiments/overview.yaml"
     path.write_text(path.read_text().replace("\nplace: 1\n", "\n"))
-    assert list(load_plan({"scale": "smoke"}, root=project).items)[-1] == "overview"
+    names = list(load_plan({"scale": "smoke"}, root=project).items)
+    assert names.index("overview") == names.index("recipes") + 1
