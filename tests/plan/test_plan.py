@@ -303,4 +303,4 @@ def test_items_stand_in_the_order_of_the_report(project: Path) -> None:
     path = project / "workflow/experiments/overview.yaml"
     path.write_text(path.read_text().replace("\nplace: 1\n", "\n"))
     names = list(load_plan({"scale": "smoke"}, root=project).items)
-    assert names.index("overview") == names.index("recipes") + 1
+    assert names[-1] == "overview"
