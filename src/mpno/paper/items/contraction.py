@@ -138,8 +138,8 @@ def _notes(item: ItemTables) -> list[str]:
         "(native); options as in the paper: A, all operands viewed as real in one einsum; B, pair by pair; C, as real "
         "only where an index is summed",
         "path caching: the search over the time of the einsums, as the paper's 76.3 %; there it is 43.3 % of both",
-        "B and C keep the same for the backward pass; at its peak a layer holds as much or more with C, so the saving that the "
-        "paper measured is not predicted",
+        "B and C keep the same for the backward pass; at its peak a layer holds as much or more with C, so the saving "
+        "that the paper measured is not predicted",
         "weights only on Navier-Stokes: the published 48 % is the workspace of a GPU's kernel, which no shape predicts;"
         " what follows from the shapes is shown",
         "Ahmed body: the paper's sizes are not public; these are defaults of third-party copies of its model",
