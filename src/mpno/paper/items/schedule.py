@@ -82,13 +82,13 @@ def figure(item: ItemTables) -> Drawing:
                 own = probe[(probe["kind"] == kind) & (probe["moment"] == moment)]
                 _quantiles(axes, own, labels)
                 for value, name in (
-                    (format.smallest_normal, "smallest normal"),
-                    (format.smallest_subnormal, "smallest subnormal"),
+                    (format.smallest_normal, "smallest\nnormal"),
+                    (format.smallest_subnormal, "smallest\nsubnormal"),
                 ):
                     axes.axhline(value, color="0.4", linewidth=0.6, linestyle=(0, (3, 2)))
-                    axes.text(0.5, value, f"{format.name} {name}", fontsize=5, ha="center", va="bottom",
-                              transform=axes.get_yaxis_transform())  # fmt: skip
-                axes.set(title=f"({'abcd'[2 * row + column]}) {what}, {when}", yscale="log")
+                    if column:  # beside the right panel, where no layer lies
+                        axes.text(1.01, value, name, fontsize=5, va="center", transform=axes.get_yaxis_transform())
+                axes.set(title=f"({'abcd'[2 * row + column]}) {what},\n{when}", yscale="log")
                 axes.xaxis.set_major_locator(FixedLocator(sorted(set(probe["layer"]))))
                 sns.despine(ax=axes)
             panels[row][0].set_ylabel("|gradient|")

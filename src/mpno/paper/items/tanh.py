@@ -99,7 +99,9 @@ def figure(item: ItemTables) -> Drawing:
 def _row(axes: Any, data: ItemData, metric: str, place: int) -> list[dict[str, Any]]:
     """Draw one data set's row; its points."""
     if metric not in errors_of(data.context["data"]["name"]):
-        axes.text(0.02, place, "H1 needs a grid", transform=axes.get_yaxis_transform(), va="center", color="0.5")
+        axes.text(
+            0.98, place, "H1 needs a grid", transform=axes.get_yaxis_transform(), va="center", ha="right", color="0.5"
+        )
         return []
     margin = 100 * data.context["compare"]["margin"]
     axes.fill_betweenx((place - 0.4, place + 0.4), -margin, margin, color="0.92", linewidth=0)

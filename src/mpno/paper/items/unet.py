@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.patches import Patch
 
 from mpno.paper.arm_rows import arm_cells, arm_notes, arm_row, said
 from mpno.paper.comparison import NONE, number_cell
@@ -118,7 +119,10 @@ def figure(item: ItemTables) -> Drawing:
         handles = [left.plot([], [], m, color="0.5", markersize=4, label=name)[0] for name, m in MARKERS.items()]
         settings = dict.fromkeys(frame.query("role == 'setting'")["setting"])
         handles += [left.plot([], [], "o", color=colour(s), markersize=4, label=s)[0] for s in settings]
-        drawn.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+        for name, hatch in (("(b) here", ""), ("(b) published size", "////")):
+            face = "white" if hatch else "0.5"
+            handles.append(Patch(facecolor=face, edgecolor="0.5", hatch=hatch, label=name))
+        drawn.legend(handles=handles, loc="outside lower center", ncols=7, frameon=False)
     caption = (
         "FNO and U-Net on Navier-Stokes. (a) Test error of each seed (small) and their mean (large) against predicted "
         "memory, hollow where fp16 is simulated or emulated; lines join the settings of a model. (b) Memory saved "
