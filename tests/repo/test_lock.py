@@ -110,7 +110,7 @@ def test_pyproject_asks_for_nothing_the_lock_does_not_hold() -> None:
 
 
 def test_every_package_named_in_the_run_group_imports() -> None:
-    other = {"pyyaml": "yaml"}  # imported under another name
+    other = {"pyyaml": "yaml", "PyWavelets": "pywt"}  # imported under another name
     modules = [other.get(requirement.name, requirement.name.replace("-", "_")) for requirement in direct("run")]
     assert {"torch", "snakemake", "h5py", "papermill"} <= set(modules)
     code = f"import importlib\nfor name in {modules!r}:\n    importlib.import_module(name)"
