@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
+from mpno.paper import draw, load_item
 from mpno.paper.report import write_report
 
 FLAGS = [
@@ -35,7 +36,8 @@ def browse(page: Path, folder: Path, *asked: str) -> str:
 def report(toy: Path, tmp_path: Path) -> Path:
     """A report of the toy item, with a probe that writes what the browser made of it into the page."""
     page = tmp_path / "results" / "report" / "index.html"
-    write_report([toy], out=page)
+    draw(load_item(toy), tmp_path / "results")
+    write_report([tmp_path / "results" / "drawn" / "toy.json"], out=page)
     probe = (
         "<script>addEventListener('load', () => { const r = document.querySelector('h1').getBoundingClientRect();"
         "document.body.dataset.seen = JSON.stringify({top: r.top, wide: document.documentElement.scrollWidth,"
