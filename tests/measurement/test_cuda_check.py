@@ -46,6 +46,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contractions, "LAYER", Layer(8, (8, 8), "cp", 0.1, 2, "corners"))
     monkeypatch.setattr(transforms, "GRIDS", ((16, 16), (8, 8, 8)))
     monkeypatch.setattr(transforms, "MODES", 8)
+    monkeypatch.setattr(
+        kernels, "MODELS", {name: kernels.MODELS[name] for name in ("tfno, tt", "sfno", "gino", "u-net")}
+    )
 
 
 def verdicts(answer: Answer, part: str) -> list[bool | None]:
@@ -216,11 +219,11 @@ def test_trainings_are_compared_at_their_ends() -> None:
         curves = {f"{names[key]}, seed {s}": falling(end) for key, end in ends.items() for s in training.SEEDS}
         return Answer(training._cases(curves), curves)
 
-    good = cases(full=0.5, tanh=0.52, mixed=0.55)
+    good = cases(full=0.45, tanh=0.5, mixed=0.52)
     assert [case.passed for case in good.cases] == [True] * 6
-    assert verdicts(cases(full=0.5, tanh=0.48, mixed=0.55), "mixed over full+tanh") == [False]
-    assert verdicts(cases(full=0.4, tanh=0.52, mixed=0.55), "mixed over full: ") == [False]
-    assert verdicts(cases(full=0.8, tanh=0.8, mixed=0.8), "over the first") == [False]
+    assert verdicts(cases(full=0.45, tanh=0.48, mixed=0.52), "mixed over full+tanh") == [False]
+    assert verdicts(cases(full=0.4, tanh=0.5, mixed=0.52), "mixed over full: ") == [False]
+    assert verdicts(cases(full=0.6, tanh=0.6, mixed=0.6), "over the first") == [False]
     lost = cases(full=0.5, tanh=0.5, mixed=math.nan)
     assert verdicts(lost, "mixed: all losses are finite") == [False]
     assert verdicts(lost, "mixed over full") == [False] * 2

@@ -70,19 +70,16 @@ class Bench:
 
     def number(self, value: Tensor) -> float | None:
         """A tensor of one number, read; None of shapes."""
-        return None if value.is_meta else float(value)
+        return None if value.is_meta else float(value.detach())
 
     def numbers(self, values: Tensor) -> list[float]:
         """A tensor of one axis, read; empty of shapes."""
-        return [] if values.is_meta else values.tolist()
+        return [] if values.is_meta else values.detach().tolist()
 
     @contextlib.contextmanager
     def clean(self) -> Iterator[None]:
-        """Nothing of what ran inside is left on the device."""
-        try:
-            yield
-        finally:
-            gc.collect()
+        """Nothing of what ran inside is left on the device, of which shapes take none."""
+        yield
 
     def peak(self, step: Step) -> Peak | None:
         """The most memory that `step` held at any time."""

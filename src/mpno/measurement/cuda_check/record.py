@@ -92,7 +92,7 @@ class Device(Strict):
 class Record(Strict):
     """The whole file. `passed` is False if one check failed, None if none did but not all were decided."""
 
-    schema_: Literal[1] = Field(1, alias="schema")
+    schema_: Literal[1] = Field(default=1, alias="schema")
     dry: bool
     device: Device
     passed: bool | None

@@ -45,7 +45,7 @@ def memory(bench: Bench) -> Answer:
     for setting in SETTINGS:
         spec = spec_of(setting)
         with bench.clean():
-            peak = peaks[setting] = bench.peak(lambda spec=spec: _two_steps(bench, spec))
+            peak = peaks[setting] = bench.peak(lambda spec=spec: _steps(bench, spec))
         predicted = predict_bytes(spec)
         assert predicted is not None
         predictions[setting] = predicted["peak"]
@@ -112,10 +112,10 @@ def _batch(bench: Bench, spec: RunSpec) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def _two_steps(bench: Bench, spec: RunSpec) -> None:
+def _steps(bench: Bench, spec: RunSpec) -> None:
     step = stepper(bench, spec, *_batch(bench, spec))
-    step()
-    step()
+    for _ in range(2 if bench.measures else 1):
+        step()
 
 
 def step_times(time_model: TimeModel | None) -> Question:
