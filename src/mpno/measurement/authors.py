@@ -1,9 +1,9 @@
 """The authors' model as their last public code runs it: for predictions of what was published, not for training.
 
 The numbers are those of :class:`mpno.FNO` with corner weights, whose parameters it shares (but for one activation more
-in the last block); what differs is what is kept. Every operation is an autograd node of its own, fields are (batch, channels, *grid), whole spectra are written
-into buffers of zeros, and half reaches only what that code casts. Read from their fork's last public files; what was
-measured may have been another state of it.
+in the last block); what differs is what is kept. Every operation is an autograd node of its own, fields are (batch,
+channels, *grid), whole spectra are written into buffers of zeros, and half reaches only what that code casts. Read
+from their fork's last public files; what was measured may have been another state of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, gelu, group_norm
 
 from mpno.models import FNO
-from mpno.models.blocks import Block, ChannelMLP, FieldNorm
+from mpno.models.blocks import Block, ChannelMLP
+from mpno.models.norms import FieldNorm
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.names import ContractionOption
 from mpno.spectral import SpectralWeight
