@@ -36,7 +36,7 @@ def test_full_gives_the_numbers_of_ours(norm: str) -> None:
     for block in model.blocks[:-1]:
         y = block(y)
     theirs = AuthorsFNO(model, Execution())
-    theirs.blocks = theirs.blocks[:-1]
+    theirs.blocks, theirs.convs = theirs.blocks[:-1], theirs.convs[:-1]
     assert torch.allclose(theirs.through_blocks(x), y.movedim(-1, 1), rtol=1e-4, atol=1e-5)
 
 
@@ -49,8 +49,9 @@ def test_every_option_contracts_alike(option: ContractionOption) -> None:
     s = torch.randn(2, 6, 4, 4, dtype=torch.complex64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ComplexHalf support is experimental")
-        found = theirs._contracted(s.to(torch.complex32), weights).to(torch.complex128)
-    wide = [t.to(torch.complex128) for t in (s, *weights)]
+        found = theirs.convs[0].contracted(s.to(torch.complex32), weights)  # type: ignore[operator]
+    assert found.dtype is torch.complex32
+    found, *wide = (t.to(torch.complex128) for t in (found, s, *weights))
     expected = torch.einsum("abcd,e,be,fe,ce,de->afcd", *wide)
     assert torch.linalg.norm(found - expected) < 4e-3 * torch.linalg.norm(expected)
 
@@ -72,13 +73,13 @@ def test_what_half_keeps() -> None:
             Execution(),
             Execution("HFF"),
             Execution("HFF", amp=True, entry=False),
-            Execution("HFF", amp=True),
+            Execution("HFF", amp=True, entry=True),
         )
     )
     # tanh keeps its result, in two bytes, in each of three layers; spectra in full are what they were.
     assert transformed - full == 3 * 2 * field
-    # A gate keeps a block's input in fp32, a product a copy in half; cast at the entry, the copy takes the place of both.
-    # The first block's comes from the lifting, in half as it is.
+    # A gate keeps a block's input in fp32, a product a copy in half: cast at the entry, the copy takes the place of
+    # both. The first block's comes from the lifting, in half as it is.
     assert mixed - entered == 2 * 4 * field
 
 
@@ -91,9 +92,16 @@ def test_other_models_are_refused(changes: dict[str, object]) -> None:
         AuthorsFNO(FNO(1, 1, SMALL.model_copy(update=changes)), Execution())
 
 
+@pytest.mark.parametrize("setting", ["schedule", "mixed+pre_scale", "mixed [1: full]"])
+def test_other_settings_are_refused(setting: str) -> None:
+    with pytest.raises(MpnoError, match=r"AuthorsFNO: .*; allowed: full, amp, half and mixed"):
+        Execution.of(PrecisionSetting.model_validate(setting))
+
+
 def test_a_setting_says_how() -> None:
     assert Execution.of(PrecisionSetting.model_validate("mixed HFF")) == Execution("HFF", amp=True)
     assert Execution.of(PrecisionSetting.model_validate("half")) == Execution("HHH", amp=False)
+    assert Execution.of(PrecisionSetting.model_validate("amp")) == Execution("FFF", amp=True, before="none")
     assert Execution.of(PrecisionSetting.model_validate("mixed weights-only")).weights_only
 
 

@@ -22,7 +22,7 @@ from mpno.models.blocks import Block, ChannelMLP
 from mpno.models.norms import FieldNorm
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.names import ContractionOption
-from mpno.spectral import SpectralWeight
+from mpno.spectral import SpectralConv, SpectralWeight
 from mpno.spectral.einsum import expanded_equation
 
 EQUATION = "abcd,e,be,fe,ce,de->afcd"
@@ -40,6 +40,7 @@ class Execution:
         amp: torch.autocast around the forward pass.
         entry: under autocast the activation is cast to half where it enters a layer that transforms in half.
         option: how a contraction in half is carried out.
+        before: what the input of a transform in half goes through: `tanh`, `norm` (over the field, in fp32) or `none`.
         weights_only: the contraction's weights are in half, its inputs stay in fp32, and with them the products.
     """
 
@@ -47,12 +48,23 @@ class Execution:
     amp: bool = False
     entry: bool = True
     option: ContractionOption = "C"
+    before: str = "tanh"
     weights_only: bool = False
 
     @classmethod
-    def of(cls, setting: PrecisionSetting, *, entry: bool = True, option: ContractionOption = "C") -> Execution:
-        """That of a setting in fp16."""
-        return cls(setting.triple, setting.real != "fp32", entry, option, setting.weights_only)
+    def of(cls, setting: PrecisionSetting, *, option: ContractionOption = "C") -> Execution:
+        """That of a setting in fp16.
+
+        Raises:
+            MpnoError: their code has no such setting.
+        """
+        if setting.setting == "schedule" or setting.layers or setting.stabiliser not in ("none", "tanh", "norm"):
+            raise MpnoError(
+                f"AuthorsFNO: {setting.label}; allowed: full, amp, half and mixed, their triples and weights-only, "
+                "stabilised by tanh, norm or none"
+            )
+        amp = setting.real != "fp32"
+        return cls(setting.triple, amp, option=option, before=setting.stabiliser, weights_only=setting.weights_only)
 
 
 class AuthorsFNO(nn.Module):
@@ -83,6 +95,7 @@ class AuthorsFNO(nn.Module):
         self.execution = execution
         self.lifting = nn.Linear(model.in_channels + 2, spec.width, device=model.lifting.first.weight.device)
         self.blocks, self.projection = model.blocks, model.projection
+        self.convs = nn.ModuleList(_Convolution(cast(SpectralConv, block.conv), execution) for block in model.blocks)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
         """Map a field and its two grid coordinates to a field."""
@@ -91,27 +104,44 @@ class AuthorsFNO(nn.Module):
 
     def through_blocks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The lifted field after every block."""
-        for block in self.blocks:
-            x = self._block(cast(Block, block), x)
+        for block, conv in zip(self.blocks, self.convs, strict=True):
+            x = self._block(cast(Block, block), conv, x)
         return x
 
-    def _block(self, block: Block, x: Tensor) -> Tensor:
+    def _block(self, block: Block, conv: nn.Module, x: Tensor) -> Tensor:
         how = self.execution
         if how.entry and how.amp and how.triple[0] == "H":
             x = x.half()
         assert block.skip.linear is not None and block.mlp_skip.gate is not None
         past = self._linear(x, block.skip.linear.weight, None)
         gated = block.mlp_skip.gate[:, None, None] * x
-        y = _normalised(block, 0, self._convolved(block, x))
+        y = _normalised(block, 0, conv(x))
         y = gelu(y + past)
         y = _normalised(block, 1, self._mlp(block.mlp, y) + gated)
         return y if block.last else gelu(y)
 
-    def _convolved(self, block: Block, x: Tensor) -> Tensor:
+    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        kernel = weight[:, :, None, None]
+        if not self.execution.amp:
+            return conv2d(x, kernel, bias)
+        return conv2d(x.half(), kernel.half(), None if bias is None else bias.half())
+
+    def _mlp(self, mlp: ChannelMLP, x: Tensor) -> Tensor:
+        hidden = gelu(self._linear(x, mlp.first.weight, mlp.first.bias))
+        return self._linear(hidden, mlp.second.weight, mlp.second.bias)
+
+
+class _Convolution(nn.Module):
+    """Transform, contraction and inverse transform with the weights of `conv`."""
+
+    def __init__(self, conv: SpectralConv, execution: Execution) -> None:
+        super().__init__()
+        self.conv, self.execution = conv, execution
+
+    def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
         forward, contraction, inverse = self.execution.triple
-        weight, grid = cast(SpectralWeight, block.conv.weight), x.shape[-2:]
-        x = torch.tanh(x.half()) if forward == "H" else x.float()
-        s = torch.fft.rfftn(x, dim=(-2, -1), norm="forward")
+        weight, grid = cast(SpectralWeight, self.conv.weight), x.shape[-2:]
+        s = torch.fft.rfftn(self._prepared(x) if forward == "H" else x.float(), dim=(-2, -1), norm="forward")
         half = contraction == "H" and not self.execution.weights_only
         s = s.to(torch.complex32 if half else torch.complex64)
         buffer = torch.zeros(*s.shape, dtype=torch.complex32 if inverse == "H" else torch.complex64, device=s.device)
@@ -119,12 +149,20 @@ class AuthorsFNO(nn.Module):
         # Ours stores the negative frequencies first.
         for part, place in zip(reversed(corners), (slice(None, rows), slice(-rows, None)), strict=True):
             operands = [torch.view_as_complex(p) for p in cast(nn.ParameterList, part)]
-            buffer[:, :, place, :columns] = self._contracted(s[:, :, place, :columns], operands)
+            buffer[:, :, place, :columns] = self.contracted(s[:, :, place, :columns], operands)
         y = torch.fft.irfftn(buffer, s=grid, dim=(-2, -1), norm="forward")
-        assert block.conv.bias is not None
-        return y + block.conv.bias[:, None, None]
+        assert self.conv.bias is not None
+        return y + self.conv.bias[:, None, None]
 
-    def _contracted(self, s: Tensor, weights: list[Tensor]) -> Tensor:
+    def _prepared(self, x: Tensor) -> Tensor:
+        if self.execution.before == "norm":
+            return group_norm(x.float(), 1).half()
+        return torch.tanh(x.half()) if self.execution.before == "tanh" else x.half()
+
+    def contracted(
+        self, s: Shaped[Tensor, "b i r c"], weights: list[Shaped[Tensor, "..."]]
+    ) -> Shaped[Tensor, "b o r c"]:
+        """The spectrum of a corner times its weights."""
         how = self.execution
         if how.triple[1] == "H":
             weights = [w.to(torch.complex32) for w in weights]
@@ -140,16 +178,6 @@ class AuthorsFNO(nn.Module):
             left, right = inputs.split(",")
             named[out] = multiply(equation, named[left], named[right])
         return named["afcd"]
-
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        kernel = weight[:, :, None, None]
-        if not self.execution.amp:
-            return conv2d(x, kernel, bias)
-        return conv2d(x.half(), kernel.half(), None if bias is None else bias.half())
-
-    def _mlp(self, mlp: ChannelMLP, x: Tensor) -> Tensor:
-        hidden = gelu(self._linear(x, mlp.first.weight, mlp.first.bias))
-        return self._linear(hidden, mlp.second.weight, mlp.second.bias)
 
 
 def _normalised(block: Block, index: int, x: Tensor) -> Tensor:
