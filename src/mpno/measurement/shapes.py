@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from mpno.datasets.bodies import family_of
 from mpno.models.graph import Geometry
 from mpno.specs import GINOSpec, MpnoError, RunSpec
+from mpno.specs.sets import BODIES, SETS
 
 POINTS = {"car": 3586, "ahmed": 70_000}
 """Surface points of a published body: of a car exactly, of an Ahmed body about."""
+
+
+LATENT = {"car": 1, "ahmed": 2}
+"""Channels of the latent grid: the signed distance, and the inlet speed where bodies differ in it."""
+
+
+def channels_of(spec: RunSpec) -> tuple[int, int, int]:
+    """Of input, output and latent grid."""
+    given, made = SETS[spec.data.name].channels
+    return given, made, LATENT.get(spec.data.name, 1)
 
 
 def body_like(spec: RunSpec, channels: int, *, seed: int = 0) -> Geometry:
@@ -43,3 +56,19 @@ def body_like(spec: RunSpec, channels: int, *, seed: int = 0) -> Geometry:
         torch.zeros(count, 3),
         radius=spec.model.radius,
     )
+
+
+@dataclass
+class Bodies:
+    """Bodies as published ones, each found once: neighbours of a fine body take seconds."""
+
+    found: dict[object, Geometry]
+
+    def of(self, spec: RunSpec) -> Geometry | None:
+        if spec.data.name not in BODIES:
+            return None
+        n, _ = spec.data.square
+        key = (spec.data.name, n, spec.data.points, getattr(spec.model, "radius", None))
+        if key not in self.found:
+            self.found[key] = body_like(spec, channels_of(spec)[2])
+        return self.found[key]

@@ -6,17 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-from mpno.measurement.accounting import Step
-from mpno.measurement.shapes import body_like
-from mpno.measurement.step import Implementation, trace_step
-from mpno.models.graph import Geometry
+from mpno.measurement.shapes import Bodies, channels_of
+from mpno.measurement.step import Implementation, Prepared, prepare_step
 from mpno.specs import MpnoError, RunSpec, allowed, build_spec
 from mpno.specs.grid import shown
 from mpno.specs.names import ContractionOption
-from mpno.specs.sets import BODIES, SETS
-
-LATENT = {"car": 1, "ahmed": 2}
-"""Channels of the latent grid: the signed distance, and the inlet speed where bodies differ in it."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +21,18 @@ class Case:
     spec: RunSpec
     implementation: Implementation
     option: ContractionOption
-    bodies: dict[Any, Geometry]
+    bodies: Bodies
 
-    def trace(self) -> Step:
+    def prepare(self) -> Prepared:
+        """The step, ready to be traced."""
         spec = self.spec
-        latent = LATENT.get(spec.data.name, 1)
-        channels = (*SETS[spec.data.name].channels, latent)
-        return trace_step(
-            spec, channels, body=self._body(latent), implementation=self.implementation, option=self.option
+        return prepare_step(
+            spec,
+            channels_of(spec),
+            body=self.bodies.of(spec),
+            implementation=self.implementation,
+            option=self.option,
         )
-
-    def _body(self, latent: int) -> Geometry | None:
-        """The same for all cases that ask for the same: neighbours of a fine body take seconds to find."""
-        spec = self.spec
-        if spec.data.name not in BODIES:
-            return None
-        key = (spec.data, getattr(spec.model, "radius", None))
-        if key not in self.bodies:
-            self.bodies[key] = body_like(spec, latent)
-        return self.bodies[key]
 
     def about(self) -> dict[str, Any]:
         spec = self.spec
@@ -70,7 +57,7 @@ def cases_of(settings: Mapping[str, Any]) -> Iterator[Case]:
     Raises:
         MpnoError: a case that is no run, or an implementation or option that does not exist.
     """
-    bodies: dict[Any, Geometry] = {}
+    bodies = Bodies({})
     only = settings.get("only")
     for group in settings["cases"]:
         for entry in group["each"]:

@@ -65,7 +65,7 @@ def largest_below(amount: Callable[[int], float], limit: float) -> int:
 
 
 def _shown(case: Case, batch: int, resolution: int) -> float:
-    return reading_of(_at(case, batch, resolution).trace()).shown
+    return reading_of(_at(case, batch, resolution).prepare().trace()).shown
 
 
 def _at(case: Case, batch: int, resolution: int) -> Case:

@@ -25,7 +25,7 @@ def step_memory(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[
     Raises:
         MpnoError: a case is wrong.
     """
-    return [_row(case, case.trace()) for case in cases_of(settings)]
+    return [_row(case, case.prepare().trace()) for case in cases_of(settings)]
 
 
 def _row(case: Case, step: Step) -> dict[str, Any]:

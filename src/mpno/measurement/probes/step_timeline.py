@@ -25,7 +25,7 @@ def step_timeline(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> lis
     """
     rows: list[dict[str, Any]] = []
     for case in cases_of(settings):
-        step = case.trace()
+        step = case.prepare().trace()
         lines = step.timeline()
         by_kind = np.array([lines.get(kind, [0] * step.ends[-1]) for kind in KINDS])
         total = by_kind.sum(0)
