@@ -8,7 +8,6 @@ how well a library's kernel fits a shape, clocks that fall under load.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +68,11 @@ def predict_seconds(operations: Sequence[Operation], card: Card) -> float:
 
 def by_kind(operations: Iterable[Operation], card: Card) -> dict[str, float]:
     """Seconds of products, transforms and everything else, as the device takes them."""
-    seconds: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = dict.fromkeys(("products", "transforms", "elementwise"), 0.0)
     for operation in operations:
         kind = "products" if operation.product else "transforms" if "_fft_" in operation.name else "elementwise"
         seconds[kind] += operation.seconds(card)
-    return dict(seconds)
+    return seconds
 
 
 class _Costs(TorchDispatchMode):
