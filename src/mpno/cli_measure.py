@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from mpno.cli_clock import clock
-from mpno.specs import RunSpec, build_spec
+from mpno.specs import MpnoError, RunSpec, allowed, build_spec
+
+CARD_SCALES = ("gpu", "paper")
 
 app = typer.Typer(help="Measure times, predict memory, probe finished runs.", no_args_is_help=True)
 
@@ -47,6 +49,47 @@ def probe(
 
     with clock("probe", out):
         answer(ask, out=out, packages=PROBES)
+
+
+@app.command()
+def predict(
+    scale: Annotated[str, typer.Option(help="gpu or paper: the scales that run on cards.")] = "paper",
+    out: Annotated[Path | None, typer.Option(help="The CSV file; by default workflow/predicted/SCALE.csv.")] = None,
+) -> None:
+    """Predict memory and time of every training at a scale, for the jobs' requests. Takes minutes."""
+    from mpno.measurement.predicted import predict_table
+    from mpno.plan import load_plan
+
+    if scale not in CARD_SCALES:
+        raise MpnoError(f"--scale {scale!r}; {allowed(scale, CARD_SCALES)}")
+    planned = load_plan({"scale": scale, "items": "all"}, root=Path.cwd())
+    path = out or Path("workflow", "predicted", f"{scale}.csv")
+    with clock("predict", path):
+        count = predict_table(scale, planned.runs.values(), path)
+    print(f"{path}: {count} trainings")
+
+
+@app.command()
+def plan(
+    dataset: Annotated[str, typer.Option(help="As data list names it.")] = "navier-stokes",
+    model: Annotated[str | None, typer.Option(help="fno, tfno, sfno, gino or unet; by default the recipe's.")] = None,
+    setting: Annotated[str, typer.Option(help="A precision setting, as mixed.")] = "mixed",
+    transform: Annotated[str | None, typer.Option(help="fft or matmul; by default the recipe's.")] = None,
+    gpu: Annotated[str, typer.Option(help="v100, rtx3090ti, a100 or h100.")] = "v100",
+    scale: Annotated[str, typer.Option(help="Whose recipe: smoke, desk, gpu or paper.")] = "paper",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, as training.batch_size=16.")] = None,
+) -> None:
+    """Say what one training needs on a card, before it is queued."""
+    from mpno.measurement.cards import CARDS
+    from mpno.measurement.predicted import answer
+    from mpno.plan import hand_spec, load_experiments
+
+    if gpu not in CARDS:
+        raise MpnoError(f"--gpu {gpu!r}; {allowed(gpu, CARDS)}")
+    given = {"data.name": dataset.replace("_", "-"), "precision": setting}
+    given |= {key: value for key, value in {"model.name": model, "transform": transform}.items() if value}
+    experiments = load_experiments(Path("workflow/experiments"))
+    print(answer(hand_spec(experiments, None, scale, given, set_ or [], say=print), CARDS[gpu]))
 
 
 @app.command(name="cuda-check")

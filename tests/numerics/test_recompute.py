@@ -74,3 +74,19 @@ def test_saved_views_are_views_of_what_is_made_again() -> None:
         y = loss()
     y.backward()
     assert want is not None and x.grad is not None and torch.equal(x.grad, want)
+
+
+def test_a_part_of_what_is_made_again_is_that_part() -> None:
+    """Work on a batch in parts, each a recipe from its part of another recipe's result."""
+    x = torch.randn(4, 8, requires_grad=True)
+
+    def in_parts() -> Tensor:
+        whole = cheap(torch.exp, x)
+        return torch.cat([cheap(torch.sin, part).square() for part in whole.split(1)]).sum()
+
+    in_parts().backward()
+    want, x.grad = x.grad, None
+    with recomputing():
+        y = in_parts()
+    y.backward()
+    assert want is not None and x.grad is not None and torch.equal(x.grad, want)

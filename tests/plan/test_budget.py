@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DESK = {"training": 2500, "measure": 400, "probe": 300, "draw": 300}
 """Core-seconds of the paper's items. With data (700) and start-up they come to 35 minutes of two cores."""
 
+PREDICTED = ("predicted-memory", "predicted-time", "capacity")
+"""Items of what was measured on GPUs and is predicted here: five minutes of two cores for all three."""
+
 
 def stated(made: Any, names: list[str]) -> dict[str, float]:
     """Core-seconds of `names` by stage; a run that items share counts once."""
@@ -24,8 +27,8 @@ def stated(made: Any, names: list[str]) -> dict[str, float]:
 
 
 def papers(made: Any) -> list[str]:
-    """The items that reproduce the paper's tables and figures; those on its theory have a budget of their own."""
-    return [name for name in made.items if not name.startswith("theory-")]
+    """The items that reproduce the paper's tables and figures; theory and predictions have budgets of their own."""
+    return [name for name in made.items if not name.startswith("theory-") and name not in PREDICTED]
 
 
 def test_desk_stays_within_its_budget() -> None:
@@ -34,6 +37,12 @@ def test_desk_stays_within_its_budget() -> None:
     assert {stage: spent[stage] for stage in spent if spent[stage] > DESK[stage]} == {}
     assert len({run for name in papers(made) for run in made.items[name].runs}) <= 180
     assert sum(stated(made, list(made.items)).values()) == pytest.approx(made.core_seconds)
+
+
+def test_predictions_take_five_minutes() -> None:
+    for scale in ("smoke", "desk", "gpu", "paper"):
+        spent = stated(load_plan({"scale": scale}, root=ROOT), list(PREDICTED))
+        assert sum(spent.values()) <= (600 if scale != "smoke" else 80) and spent["training"] == 0
 
 
 def test_a_gpu_needs_at_most_half_a_day() -> None:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpno.models.norms import FieldNorm
 from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold, hold_anew, widest
 from mpno.specs import FNOSpec, GINOSpec, PrecisionSetting, SFNOSpec
 from mpno.specs.names import Norm
@@ -34,40 +35,13 @@ class ChannelMLP(nn.Module):
         parts = -(-x.shape[:-1].numel() * self.first.weight.shape[0] // CHUNK)
         if parts == 1 or len(x) == 1:
             return self._apply_to(x)
-        return torch.cat([self._apply_to(part) for part in x.tensor_split(min(parts, len(x)))])
+        # The gradient of a split is one join; that of slices would be a whole batch of zeros for each.
+        return torch.cat([self._apply_to(part) for part in x.split(-(-len(x) // parts))])
 
     def _apply_to(self, x: Tensor) -> Tensor:
         # A wide hidden layer is made again too; a narrow one costs more to make than to keep.
         hidden = cheap(self.first, x) if self.first.weight.shape[0] > x.shape[-1] else self.first(x)
         return self.second(cheap(lambda h: gelu(h, self.format), hidden))
-
-
-class FieldNorm(nn.Module):
-    """Mean and variance over the whole field, together for all channels (``group``) or for each (``instance``).
-
-    Group normalisation has one group and then a gain and a shift per channel, instance normalisation neither. Runs in
-    fp32, as autocast has it. Source: Wu and He, "Group Normalization", 2018; Ulyanov et al., "Instance
-    Normalization", 2016.
-    """
-
-    def __init__(self, channels: int, kind: Norm = "group", eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps, self.kind = eps, kind
-        self.gain, self.shift = (
-            (nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels)))
-            if kind == "group"
-            else (None, None)
-        )
-
-    def forward(self, x: Float[Tensor, "b *grid c"]) -> Float[Tensor, "b *grid c"]:
-        x = hold_anew(x, "fp32")
-        axes = tuple(range(1, x.ndim if self.kind == "group" else x.ndim - 1))
-        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        # Each product keeps what it multiplies, so each step is a recipe of its own: the backward pass needs x alone.
-        y = cheap(lambda v, m: v - m, x, mean)
-        y = cheap(lambda v, s: v * s, y, torch.rsqrt(variance + self.eps))
-        gain, shift = self.gain, self.shift
-        return y if gain is None or shift is None else cheap(lambda v: v * gain + shift, y)
 
 
 class Skip(nn.Module):
@@ -134,7 +108,11 @@ class Block(nn.Module):
         # setup. Blocks by matrix products, which are ours, leave it in the low format that the next block wants.
         low = self.conv.transform == "matmul" and precision.real == precision.forward == precision.inverse
         self.stream = precision.real if low else "fp32"
-        convolved = precision.inverse if self.norms is None else "fp32"
+        convolved = precision.inverse
+        for norm in self.norms or ():
+            # Norms compute in fp32, as autocast has it; what they give is as the stream.
+            assert isinstance(norm, FieldNorm)
+            norm.format = convolved = self.stream
         self.skip.set_formats(precision.real, widest(convolved, precision.real), self.stream)
         self.mlp_skip.set_formats(precision.real, precision.real, self.stream)
 
@@ -146,7 +124,7 @@ class Block(nn.Module):
         y = self.skip(y if self.norms is None else self.norms[0](y), x)
         y = self._activated(y, self.skip.format)
         y = self.mlp_skip(self.mlp(y), x)
-        return self._activated(*((y, self.mlp_skip.format) if self.norms is None else (self.norms[1](y), "fp32")))
+        return self._activated(y if self.norms is None else self.norms[1](y), self.stream)
 
     def _activated(self, y: Tensor, format: str) -> Tensor:
         return y if self.last else cheap(lambda u: gelu(u, format), y)

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from mpno.models.blocks import Block, ChannelMLP, FieldNorm, Skip
+from mpno.models.blocks import Block, ChannelMLP, Skip
+from mpno.models.norms import FieldNorm
 from mpno.numerics import PointwiseLinear
 from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting
 from mpno.spectral import SpectralConv, SphericalConv

@@ -42,12 +42,20 @@ class LiveBytes(TorchDispatchMode):
         if key in self._seen:
             return
         self._seen.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
+        self.born(key, size)
         weakref.finalize(storage, self._drop, key, size)
 
     def _drop(self, key: int, size: int) -> None:
         self._seen.discard(key)
+        self.died(key, size)
+
+    def born(self, key: int, size: int) -> None:
+        """A storage of `size` bytes was made; `key` is its own until it dies."""
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def died(self, key: int, size: int) -> None:
+        """It is gone."""
         self.live -= size
 
 

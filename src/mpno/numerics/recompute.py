@@ -92,7 +92,9 @@ class _Book:
     def _source(self, tensor: Tensor) -> Callable[[], Tensor]:
         recipe = self.find(tensor)
         if recipe is not None:
-            return recipe.get
+            # It may be a part of what the recipe makes.
+            view = (tensor.shape, tensor.stride(), tensor.storage_offset())
+            return lambda: recipe.get().as_strided(*view)
         kept = tensor.detach()
         return lambda: kept
 
