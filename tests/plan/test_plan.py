@@ -284,10 +284,14 @@ def test_committed_files_pass_their_schemas() -> None:
         jsonschema.validate(json.loads(json.dumps(yaml.safe_load(path.read_text()))), checker)
 
 
-def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
+def test_gpus_are_those_that_jobs_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
-    assert seen_gpus(tmp_path) == 2
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seen_gpus(tmp_path) == ("0", "1")
+    for named, seen in (("", ()), ("3", ("3",)), ("GPU-5,GPU-7", ("GPU-5", "GPU-7"))):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert seen_gpus(tmp_path) == seen
 
 
 def test_a_table_is_narrowed_for_the_terminal() -> None:
