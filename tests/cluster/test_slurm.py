@@ -104,6 +104,18 @@ def training(site: Mapping[str, str], project: Path, begun: int) -> Job | None:
     return started[0] if f"began {started[0].number} train" in said.read_text() else None
 
 
+def checkpoints(project: Path) -> int:
+    """How many the long training keeps just now."""
+    return len(list((project / "results/smoke/runs" / f".{RUN}.resume").glob("*.safetensors")))
+
+
+def resumed_after(project: Path) -> int:
+    """The epoch after which the long training last went on."""
+    log = (project / "results/smoke/logs/train" / f"{RUN}.log").read_text()
+    (epoch,) = re.findall(r"^goes on after epoch (\d+) of 100$", log, flags=re.MULTILINE)
+    return int(epoch)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a SLURM that runs."""
@@ -168,18 +180,20 @@ def test_jobs_side_by_side_had_a_card_each(finished: Path) -> None:
     assert set(cards.values()) == {"0", "1"}
 
 
-def test_a_cancelled_training_is_made_again_with_more_memory_and_the_same_bits(
+def test_a_cancelled_training_goes_on_with_more_memory_and_ends_with_the_same_bits(
     finished: Path, undisturbed: Path, site: dict[str, str]
 ) -> None:
     begun = len(jobs(site, finished))
     with snakemake(finished, *PROFILE, TARGET, *LONG, environment=environment_of(finished, site)) as process:
         first = wait_for(lambda: training(site, finished, begun))
+        wait_for(lambda: checkpoints(finished) == 2)
         slurm.said(site, "scancel", str(first.number))
         assert process.wait() == 0, (finished / "said.txt").read_text()[-6000:]
     first, second = jobs(site, finished)[begun:]
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert first.task == second.task == f"train_wildcards_{RUN}"
     assert second.mib == pytest.approx(2 * first.mib, abs=2)
+    assert resumed_after(finished) >= 2
     same_results(finished, undisturbed, f"runs/{RUN}")
 
 
@@ -190,7 +204,7 @@ def test_what_a_killed_snakemake_left_running_is_cancelled_before_it_is_made_aga
     shutil.rmtree(finished / "results/smoke/runs" / RUN, ignore_errors=True)
     begun = len(jobs(site, finished))
     with snakemake(finished, *PROFILE, TARGET, *LONG, environment=environment) as process:
-        wait_for(lambda: training(site, finished, begun))
+        wait_for(lambda: training(site, finished, begun) and checkpoints(finished))
         # While it lives, another one is refused and leaves its job alone.
         with snakemake(finished, *PROFILE, TARGET, *LONG, environment=environment) as other:
             assert other.wait() == 1
@@ -204,6 +218,7 @@ def test_what_a_killed_snakemake_left_running_is_cancelled_before_it_is_made_aga
     assert (orphan.state, again.state) == ("CANCELLED", "COMPLETED")
     assert orphan.task == again.task == f"train_wildcards_{RUN}"
     assert orphan.ended <= again.began
+    assert resumed_after(finished) >= 1
     same_results(finished, undisturbed, f"runs/{RUN}")
 
 

@@ -142,7 +142,7 @@ class Plan:
 
     def alone(self, item: Item) -> float:
         """Seconds that an item takes by itself, of a core or at gpu and paper of a card; predicted where they are."""
-        cost = item.experiment.scales[self.scale].core_seconds
+        cost = item.experiment.scales[self.config.scale].core_seconds
         arms = [arm for part in item.parts for arm in part.arms]
         needs = [(len(arm.runs), self.predicted.get(arm.spec.id, Need()).seconds) for arm in arms]
         return sum(runs * (seconds or cost.run) for runs, seconds in needs) + cost.measure + cost.probe + cost.draw

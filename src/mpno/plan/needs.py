@@ -67,7 +67,7 @@ class JobNeeds:
         return ask_minutes(self._cost(self._probed[wildcards.probe]).probe, attempt)
 
     def _cost(self, item: Item) -> Any:
-        return item.experiment.scales[self.plan.scale].core_seconds
+        return item.experiment.scales[self.plan.config.scale].core_seconds
 
     def _most(self, parts: Iterable[PlannedPart], attempt: int) -> int:
         return max(self._mib(spec.id, spec.data, attempt) for part in parts for spec in part.specs)
