@@ -104,9 +104,14 @@ def without_times(history: str) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+def trainings(site: Mapping[str, str], project: Path, begun: int) -> list[Job]:
+    """The trainings submitted from `project` after `begun` jobs."""
+    return [job for job in jobs(site, project)[begun:] if job.task.startswith("train_")]
+
+
 def training(site: Mapping[str, str], project: Path, begun: int) -> Job | None:
-    """The first job of `project` after `begun` others, once it trains."""
-    started = jobs(site, project)[begun:]
+    """The first training of `project` after `begun` jobs, once it trains."""
+    started = trainings(site, project, begun)
     if not started or started[0].state != "RUNNING":
         return None
     said = project / "witness.txt"
@@ -198,7 +203,7 @@ def test_a_cancelled_training_goes_on_with_more_memory_and_ends_with_the_same_bi
         wait_for(lambda: checkpoints(finished) == 2)
         slurm.said(site, "scancel", str(first.number))
         assert process.wait() == 0, (finished / "said.txt").read_text()[-6000:]
-    first, second = jobs(site, finished)[begun:]
+    first, second = trainings(site, finished, begun)
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert first.task == second.task == f"train_wildcards_{RUN}"
     assert second.mib == pytest.approx(2 * first.mib, abs=2)
@@ -220,10 +225,10 @@ def test_what_a_killed_snakemake_left_running_is_cancelled_before_it_is_made_aga
         assert "LockException" in (finished / "said.txt").read_text()
         assert training(site, finished, begun)
         process.kill()
-    finish(finished, "--unlock", *LONG, environment=environment)
+    finish(finished, "--cores", "1", "--unlock", *LONG, environment=environment)
     said = finish(finished, *PROFILE, TARGET, *LONG, environment=environment)
     assert "mpno: cancelled 1 jobs that a killed workflow had left" in said
-    orphan, again = jobs(site, finished)[begun:]
+    orphan, again = trainings(site, finished, begun)
     assert (orphan.state, again.state) == ("CANCELLED", "COMPLETED")
     assert orphan.task == again.task == f"train_wildcards_{RUN}"
     assert orphan.ended <= again.began
@@ -242,7 +247,7 @@ def test_what_a_killed_snakemake_left_running_and_has_ended_is_not_made_again(
     with snakemake(finished, *PROFILE, target, environment=environment) as process:
         wait_for(lambda: training(site, finished, begun))
         process.kill()
-    wait_for(lambda: jobs(site, finished)[-1].state == "COMPLETED")
-    finish(finished, "--unlock", environment=environment)
+    wait_for(lambda: trainings(site, finished, begun)[0].state == "COMPLETED")
+    finish(finished, "--cores", "1", "--unlock", environment=environment)
     assert "Nothing to be done" in finish(finished, *PROFILE, target, environment=environment)
     assert len(jobs(site, finished)) == begun + 1
