@@ -103,7 +103,7 @@ def train(
 
     about = _provenance("train", set_ or [])
     with clock("train", folder):
-        metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard)
+        metrics = train_run(run, data=data, out=folder, provenance=about, tensorboard=tensorboard, end_if_hung=True)
     print(f"{metrics['status']}: {folder}")
     for grid, errors in (metrics.get("metrics") or {}).items():
         shown_grid, mean = shown(parse_resolution(grid), run.axes, name=run.data.name), metrics["baseline"][grid]

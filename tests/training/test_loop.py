@@ -186,7 +186,7 @@ def test_the_schedule_switches_between_epochs_and_history_says_so(
         made.append(Settable(precision))
         return made[-1]
 
-    monkeypatch.setattr("mpno.training.loop.build_model", lambda spec, *_: make(spec.precision.at(0.0)))
+    monkeypatch.setattr("mpno.training.state.build_model", lambda spec, *_: make(spec.precision.at(0.0)))
     monkeypatch.setattr("mpno.models.saving.make_model", lambda *_, precision, **__: make(precision))
     _, rows = run_with(data, tmp_path / "run", "schedule", epochs=8)
     middle = "mixed FHH, stabiliser none"
@@ -233,7 +233,7 @@ def test_loss_scaling_cannot_mend_a_forward_pass_that_overflows(
             model.get_parameter("blocks.0.conv.weight").mul_(1e7)
         return model
 
-    monkeypatch.setattr("mpno.training.loop.build_model", wild)
+    monkeypatch.setattr("mpno.training.state.build_model", wild)
     for scaling, step in ((None, 1), ("dynamic", PATIENCE), (1024, PATIENCE)):
         record, _ = run_with(data, tmp_path / str(scaling), "half+none", loss_scaling=scaling, batch_size=1)
         assert (record["status"], record["diverged"]["step"]) == ("diverged", step)

@@ -57,7 +57,7 @@ def save(model: nn.Module, path: Path | str, *, more: Mapping[str, Any] | None =
     try:
         with replacing(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=metadata)
-    except OSError as error:
+    except (SafetensorError, OSError) as error:
         raise MpnoError(f"{path}: cannot be written ({error}); make room or choose another folder") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from tqdm import tqdm
 from mpno.numerics import RangeMonitor, refuse_tf32, set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
-from mpno.training.build import build_loss, build_model, build_optimizer, build_scheduler
+from mpno.training.build import build_loss
+from mpno.training.checkpoint import Checkpoints, identity_of, scratch
 from mpno.training.data import load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.errors import BATCH, baseline, evaluate
 from mpno.training.headroom import used_range
 from mpno.training.records import Outcome, Row, write_record
 from mpno.training.samples import Samples
+from mpno.training.state import Progress
 from mpno.training.techniques import PATIENCE, Updater
 from mpno.training.tensorboard import epoch_writer
+from mpno.training.watchdog import Watchdog
 
 
 def train_run(
@@ -34,12 +38,17 @@ def train_run(
     progress: bool | None = None,
     provenance: dict[str, Any] | None = None,
     tensorboard: Path | None = None,
+    end_if_hung: bool = False,
 ) -> dict[str, Any]:
     """Train `spec` and write ``spec.json``, ``history.csv``, ``range.csv``, ``model.safetensors`` and ``metrics.json``
     to `out`.
 
     A training that diverges is written too, with status ``diverged``, no metrics, and the place where the
     first number that is not finite appeared.
+
+    After every epoch the training leaves a checkpoint in a scratch folder beside `out`. Killed at any moment and called
+    again with the same spec, data, code and machine, it repeats at most one epoch and writes the same bits, times
+    apart.
 
     Args:
         spec: the run.
@@ -48,74 +57,93 @@ def train_run(
         progress: whether to draw a bar; by default on a terminal only, with a line per epoch elsewhere.
         provenance: what the caller knows of the code (source digest, changed keys), copied into the record.
         tensorboard: a folder for the history as TensorBoard shows it, beside ``history.csv``.
+        end_if_hung: whether an epoch that takes far too long ends the process, as :class:`Watchdog` has it.
 
     Returns:
         The record, as in ``metrics.json``.
 
     Raises:
-        MpnoError: the data file is missing, broken or too small, or `tensorboard` is asked for and not installed.
+        MpnoError: the data file is missing, broken or too small, `tensorboard` is asked for and not installed, or
+            another process trains to `out`.
     """
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
     keep_freed_memory()
     refuse_tf32()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    samples = load_samples(spec, data, device)
-    with epoch_writer(tensorboard) as write:
-        outcome = fit(spec, samples, progress=progress, each_epoch=write)
-    outcome.baseline = baseline(samples)
-    seconds = time.perf_counter() - started
-    about = {"data": data, "out": out, "device": device, "seconds": seconds, "provenance": provenance or {}}
-    return write_record(spec, outcome, samples=samples, **about)
+    samples, code = load_samples(spec, data, device), provenance or {}
+    with epoch_writer(tensorboard) as write, scratch(out) as folder, ExitStack() as stack:
+        checkpoints = Checkpoints(folder, identity_of(spec, data, device, code))
+        begin = stack.enter_context(Watchdog(spec.id)).begin if end_if_hung else None
+        outcome = fit(spec, samples, progress=progress, begin_epoch=begin, each_epoch=write, checkpoints=checkpoints)
+        outcome.baseline = baseline(samples)
+        seconds = outcome.seconds_before + time.perf_counter() - started
+        about = {"data": data, "out": out, "device": device, "seconds": seconds, "provenance": code}
+        return write_record(spec, outcome, samples=samples, **about)
 
 
 def fit(
-    spec: RunSpec, samples: Samples, *, progress: bool | None = None, each_epoch: Callable[[Row], None] | None = None
+    spec: RunSpec,
+    samples: Samples,
+    *,
+    progress: bool | None = None,
+    begin_epoch: Callable[[int], None] | None = None,
+    each_epoch: Callable[[Row], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Outcome:
     """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired.
 
     A precision schedule switches between epochs. A loss that is not finite ends the training; under loss
-    scaling it is an update skipped, and the training ends when none has been made for a while. `each_epoch` is shown
-    each row of the history.
+    scaling it is an update skipped, and the training ends when none has been made for a while. `begin_epoch` is
+    told each epoch before it begins, `each_epoch` is shown each row of the history.
+
+    Where the training stands after each epoch goes to `checkpoints`. If they hold something, the training goes on from
+    there, and ends in the same bits as one that was never interrupted; seconds go on from those before.
     """
-    device = samples.x.device
-    model = build_model(spec, *samples.channels).to(device)
-    order = torch.Generator().manual_seed(spec.seed)
-    batches = math.ceil(len(samples.x) / spec.training.batch_size)
-    optimizer = build_optimizer(spec, model)
-    scheduler = build_scheduler(spec, optimizer, math.ceil(batches / (spec.training.delayed_updates or 1)))
-    updater = Updater(optimizer, scheduler, spec.training)
+    training = Progress.begin(spec, samples)
+    model, outcome, updater = training.model, training.outcome, training.updater
     loss_of = build_loss(spec, samples.periodic)
-    outcome = Outcome(model)
-    started, step, first = time.perf_counter(), 0, 0
-    bar = tqdm(range(1, spec.training.epochs + 1), desc=spec.id, disable=None if progress is None else not progress)
+    if checkpoints and (found := checkpoints.latest()):
+        training.restore(found)
+        print(f"goes on after epoch {training.epoch} of {spec.training.epochs}", flush=True)
+    show = each_epoch or (lambda _: None)
+    for row in outcome.history:
+        show(row)
+    started = time.perf_counter() - training.seconds
+    todo = range(training.epoch + 1, spec.training.epochs + 1)
+    shown = {"initial": training.epoch, "total": spec.training.epochs, "desc": spec.id}
+    bar = tqdm(todo, **shown, disable=None if progress is None else not progress)
     setting = spec.precision.at(0.0)
     for epoch in bar:
+        if begin_epoch:
+            begin_epoch(epoch)
         if spec.precision.phase(epoch, spec.training.epochs) != setting:
             setting = spec.precision.phase(epoch, spec.training.epochs)
             set_precision(model, setting)
         skipped = updater.skipped
-        batches_of_epoch = _batches(samples, order, spec.training.batch_size)
+        batches_of_epoch = _batches(samples, training.order, spec.training.batch_size)
         with RangeMonitor(model) as monitor:
             loss, steps, bad, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
             errors = {} if origin else evaluate(model, samples)
         outcome.ranges += used_range(epoch, monitor)
-        first = first or (step + bad if bad else 0)
-        step += steps
-        if origin:
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
+        training.first = training.first or (training.step + bad if bad else 0)
+        training.step += steps
         test = {f"{name}@{grid}": value for grid, error in errors.items() for name, value in error.items()}
-        if not all(map(math.isfinite, test.values())):
+        if not origin and not all(map(math.isfinite, test.values())):
             origin = _in_evaluation(model, samples)
-            return _diverge(outcome, bar, Divergence(epoch, step, *origin, first or step))
-        row: Row = {"epoch": epoch, "step": step, "precision": setting.label, "train_loss": loss}
-        row |= {"lr": float(optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
-        row |= {"seconds": time.perf_counter() - started, **test}
+        if origin:
+            where = Divergence(epoch, training.step, *origin, training.first or training.step)
+            return _diverge(outcome, bar, where)
+        training.epoch, training.seconds = epoch, time.perf_counter() - started
+        row: Row = {"epoch": epoch, "step": training.step, "precision": setting.label, "train_loss": loss}
+        row |= {"lr": float(training.optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
+        row |= {"seconds": training.seconds, **test}
         outcome.metrics = errors
         outcome.history.append(row)
-        if each_epoch:
-            each_epoch(row)
+        show(row)
         _say(bar, "  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        if checkpoints and epoch < spec.training.epochs:
+            checkpoints.write(epoch, training.state())
     bar.close()
     return outcome
 

@@ -22,7 +22,7 @@ from mpno.datasets import read_attrs
 from mpno.models import save
 from mpno.numerics import evidence_of, processor_name
 from mpno.specs import RunSpec
-from mpno.specs.files import write_text
+from mpno.specs.files import remove, write_text, writing
 from mpno.specs.sets import errors_of
 from mpno.training.divergence import Divergence
 from mpno.training.errors import Metrics
@@ -30,12 +30,18 @@ from mpno.training.headroom import RANGE_COLUMNS, Row
 from mpno.training.samples import Samples
 
 SCHEMA = 1
+FILES = ("spec.json", "history.csv", "range.csv", "model.safetensors", "metrics.json")
+"""What a run's folder holds, in the order in which it is written."""
 
 
 @dataclass
 class Outcome:
     """What a training leaves: the model, one row per epoch, what each layer used of fp16's range in it, its errors and
-    those of the mean, and why it stopped early, if it did."""
+    those of the mean, and why it stopped early, if it did.
+
+    Of a training that was interrupted: the seconds it took before it was last taken up, and the epochs after which it
+    was.
+    """
 
     model: nn.Module
     history: list[Row] = field(default_factory=list)
@@ -43,6 +49,8 @@ class Outcome:
     metrics: Metrics | None = None
     baseline: Metrics | None = None
     diverged: Divergence | None = None
+    seconds_before: float = 0.0
+    resumed: list[int] = field(default_factory=list)
 
 
 def write_record(
@@ -56,10 +64,14 @@ def write_record(
     provenance: dict[str, Any],
     samples: Samples,
 ) -> dict[str, Any]:
-    """Write a run's five files, the record last, and return the record.
+    """Write a run's five files, the record last, and return the record. An older record goes first: it says that all
+    five are there and of one run.
 
     The weights carry the run's spec and how inputs are normalised and outputs decoded: what a prediction needs beside
     the model.
+
+    Raises:
+        MpnoError: the folder cannot be written.
     """
     attrs = read_attrs(data)
     record = {
@@ -76,16 +88,22 @@ def write_record(
         "threads": spec.threads,
         "parameters": sum(p.numel() for p in outcome.model.parameters()),
         "seconds": seconds,
+        "resumed": outcome.resumed,
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": versions(),
         "data": {"digest": attrs["digest"], "source": attrs["source"]},
         **provenance,
     }
-    write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
-    write_text(out / "history.csv", _csv(outcome.history, _columns(spec)))
-    write_text(out / "range.csv", _csv(outcome.ranges, RANGE_COLUMNS))
-    save(outcome.model, out / "model.safetensors", more={"run": spec.model_dump(mode="json"), **_scaling(samples)})
-    write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+    with writing(out):
+        for name in FILES:
+            for left in out.glob(f".{name}.*"):  # of a process that was killed while it wrote
+                left.unlink()
+        remove(out / "metrics.json")
+        write_text(out / "spec.json", json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+        write_text(out / "history.csv", _csv(outcome.history, _columns(spec)))
+        write_text(out / "range.csv", _csv(outcome.ranges, RANGE_COLUMNS))
+        save(outcome.model, out / "model.safetensors", more={"run": spec.model_dump(mode="json"), **_scaling(samples)})
+        write_text(out / "metrics.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
 
 

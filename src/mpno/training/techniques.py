@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,15 @@ class Updater:
     def gave_up(self) -> bool:
         """Whether so many updates in a row were skipped that loss scaling has failed."""
         return self.skipped_in_a_row >= PATIENCE
+
+    def state_dict(self) -> dict[str, Any]:
+        """What :meth:`load_state_dict` goes on from, plain numbers; between updates alone, with no gradient waiting."""
+        return {"skipped": self.skipped, "in_a_row": self.skipped_in_a_row, "scaler": self._scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["in_a_row"]
+        if self.scales_loss:
+            self._scaler.load_state_dict(state["scaler"])
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss`, and update once enough batches are in."""
