@@ -99,4 +99,4 @@ onstart:
 
 
 onsuccess:
-    print(OF.farewell(since=STARTED, cores=workflow.cores))
+    print(OF.farewell(since=STARTED, cores=workflow.cores if workflow.local_exec else None))

@@ -28,13 +28,16 @@ pytestmark = [
 PROFILE = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "5")
 LONG = ("--config", "items=schedule", "set=training.epochs=100")
 """Trainings of half a minute, to be disturbed."""
-RUN = next(
-    run
-    for run, spec in load_plan(
-        {"scale": "smoke", "items": "schedule", "set": "training.epochs=100"}, root=ROOT
-    ).runs.items()
-    if spec.precision.label == "mixed"
-)
+SHORT = (*LONG[:2], "set=training.epochs=5")
+
+
+def mixed_run(change: str) -> str:
+    """The run in mixed precision of the item on schedules with a change."""
+    planned = load_plan({"scale": "smoke", "items": "schedule", "set": change.removeprefix("set=")}, root=ROOT)
+    return next(run for run, spec in planned.runs.items() if spec.precision.label == "mixed")
+
+
+RUN = mixed_run(LONG[-1])
 TARGET = f"results/smoke/runs/{RUN}/metrics.json"
 
 
@@ -228,6 +231,7 @@ def test_what_a_killed_snakemake_left_running_is_cancelled_before_it_is_made_aga
     finish(finished, "--cores", "1", "--unlock", *LONG, environment=environment)
     said = finish(finished, *PROFILE, TARGET, *LONG, environment=environment)
     assert "mpno: cancelled 1 jobs that a killed workflow had left" in said
+    assert "core-seconds in data" not in said  # of how many cores, on a cluster
     orphan, again = trainings(site, finished, begun)
     assert (orphan.state, again.state) == ("CANCELLED", "COMPLETED")
     assert orphan.task == again.task == f"train_wildcards_{RUN}"
@@ -240,14 +244,12 @@ def test_what_a_killed_snakemake_left_running_and_has_ended_is_not_made_again(
     finished: Path, site: dict[str, str]
 ) -> None:
     environment = environment_of(finished, site)
-    run = next(path for path in sorted((finished / "results/smoke/runs").iterdir()) if path.name != RUN)
-    target = str(run.relative_to(finished) / "metrics.json")
-    shutil.rmtree(run)
+    target = f"results/smoke/runs/{mixed_run(SHORT[-1])}/metrics.json"
     begun = len(jobs(site, finished))
-    with snakemake(finished, *PROFILE, target, environment=environment) as process:
-        wait_for(lambda: training(site, finished, begun))
+    with snakemake(finished, *PROFILE, target, *SHORT, environment=environment) as process:
+        wait_for(lambda: trainings(site, finished, begun))
         process.kill()
     wait_for(lambda: trainings(site, finished, begun)[0].state == "COMPLETED")
-    finish(finished, "--cores", "1", "--unlock", environment=environment)
-    assert "Nothing to be done" in finish(finished, *PROFILE, target, environment=environment)
+    finish(finished, "--cores", "1", "--unlock", *SHORT, environment=environment)
+    assert "Nothing to be done" in finish(finished, *PROFILE, target, *SHORT, environment=environment)
     assert len(jobs(site, finished)) == begun + 1

@@ -149,10 +149,14 @@ class RuleInputs:
         """Where jobs say how long they took."""
         return f"{self.plan.root}/logs/times.jsonl"
 
-    def farewell(self, *, since: float, cores: int) -> str:
-        """Where the time went, the first table in the columns that fit a terminal, and where the report lies."""
-        timeline = read_timeline(self.plan, Path(self.times_file), since=since, until=time.time(), cores=cores)
-        lines = []
+    def farewell(self, *, since: float, cores: int | None) -> str:
+        """Where the time went, the first table in the columns that fit a terminal, and where the report lies.
+
+        Without `cores`, as on a cluster, nobody can say which share of theirs was work.
+        """
+        times = {"since": since, "until": time.time()}
+        timeline = read_timeline(self.plan, Path(self.times_file), **times, cores=cores) if cores else None
+        lines: list[str] = []
         if timeline:
             lines.append(str(timeline))
             write_text(Path(self.plan.out, "logs", "timeline.txt"), f"{timeline}\n")
