@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 CORES ?= all
 PY := .venv/bin/python
-SNAKEMAKE := $(PY) -m snakemake --cores $(CORES)
+SNAKEMAKE := $(PY) -m snakemake $(if $(PROFILE),--profile profiles/$(PROFILE),--cores $(CORES))
 # Without SCALE, config.yaml decides.
 SCALED := $(if $(SCALE),scale=$(SCALE))
 
@@ -19,7 +19,7 @@ endif
 
 .PHONY: help
 help: ## show this list
-	@echo 'usage: make TARGET [SCALE=smoke|desk|gpu|paper] [CORES=n] [PYTHON=python3.12] [PIP_ARGS=...]'
+	@echo 'usage: make TARGET [SCALE=smoke|desk|gpu|paper] [CORES=n | PROFILE=slurm] [PYTHON=python3.12] [PIP_ARGS=...]'
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 14
 
 .PHONY: env-run env-test

@@ -5,10 +5,12 @@ import sys
 import time
 from pathlib import Path
 
+from mpno import cli_cards
 from mpno.cli_clock import VARIABLE
+from mpno.cli_cluster import start_clean
 from mpno.cli_data import look
 from mpno.cli_warm import keep_warm
-from mpno.plan import RuleInputs, load_plan, own_interpreter_first, seen_gpus
+from mpno.plan import JobNeeds, RuleInputs, load_plan, own_interpreter_first, seen_gpus
 from mpno.specs import MpnoError
 
 own_interpreter_first()
@@ -19,6 +21,7 @@ HERE = Path(os.path.relpath(workflow.basedir))
 try:
     PLAN = load_plan(config, root=HERE, look=look)
     OF = RuleInputs(PLAN)
+    NEEDS = JobNeeds(PLAN)
 except MpnoError as error:
     print(f"mpno: {error}", file=sys.stderr)
     sys.exit(2)
@@ -29,7 +32,12 @@ ROOT = PLAN.root
 OUT = PLAN.out
 TIDY = PLAN.tidy
 os.environ[VARIABLE] = os.path.abspath(OF.times_file)
-GPUS = min(seen_gpus(), 1)
+CARDS = seen_gpus()
+GPUS = min(len(CARDS), 1)
+
+# On this machine as many jobs with `gpu: 1` run as it has cards; where jobs go to nodes, their scheduler sees to that.
+if CARDS and workflow.nodes is None and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(CARDS))
 
 if workflow.is_main_process:
     print(PLAN.describe(), file=sys.stderr)
@@ -41,6 +49,7 @@ container: "envs/mpno.sif"
 
 localrules:
     all,
+    download,
     figures,
     item,
 
@@ -79,11 +88,15 @@ rule item:
         records=OF.all_records(),
 
 
-# Jobs that run on this machine need not each load torch.
+# Jobs that run on this machine need not each load torch. On a cluster, a workflow that was killed has left its jobs.
 onstart:
     if workflow.local_exec:
+        if len(CARDS) > 1:
+            os.environ[cli_cards.VARIABLE] = ",".join(CARDS)
         keep_warm()
+    elif workflow.executor_plugin.name == "slurm":
+        start_clean(OF.cluster_jobs())
 
 
 onsuccess:
-    print(OF.farewell(since=STARTED, cores=workflow.cores))
+    print(OF.farewell(since=STARTED, cores=workflow.cores if workflow.local_exec else None))

@@ -14,7 +14,7 @@ import yaml
 from mpno.plan import SCHEMAS, RuleInputs, hand_spec, load_experiments, load_plan, schema_text, seen_gpus
 from mpno.plan.files import parse_value
 from mpno.plan.rules import narrow
-from mpno.specs import SCALES, MpnoError
+from mpno.specs import SCALES, MpnoError, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "workflow" / "experiments"
@@ -45,6 +45,19 @@ def test_items_share_their_runs() -> None:
     assert set(both.runs) == set(tanh.runs) | set(unet.runs)
     assert both.shared == len(set(tanh.runs) & set(unet.runs)) > 0
     assert set(both.times) == set(tanh.times) | set(unet.times)
+
+
+def test_no_id_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan may have thousands of runs, and Snakemake asks for their files again and again."""
+    made = plan(scale="desk", items="schedule modes")
+    inputs = RuleInputs(made)
+
+    def ask() -> list[list[str]]:
+        return [inputs.all_records(), *(inputs.asked(SimpleNamespace(probe=name)) for name in made.probes)]
+
+    before = ask()
+    monkeypatch.setattr(RunSpec, "canonical", lambda run: pytest.fail(f"hashed again: {run}"))
+    assert ask() == before
 
 
 def test_what_is_made_on_demand_is_made_where_it_is_named() -> None:
@@ -284,10 +297,14 @@ def test_committed_files_pass_their_schemas() -> None:
         jsonschema.validate(json.loads(json.dumps(yaml.safe_load(path.read_text()))), checker)
 
 
-def test_gpus_are_counted_by_their_devices(tmp_path: Path) -> None:
+def test_gpus_are_those_that_jobs_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"):
         (tmp_path / name).touch()
-    assert seen_gpus(tmp_path) == 2
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seen_gpus(tmp_path) == ("0", "1")
+    for named, seen in (("", ()), ("3", ("3",)), ("GPU-5,GPU-7", ("GPU-5", "GPU-7"))):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert seen_gpus(tmp_path) == seen
 
 
 def test_a_table_is_narrowed_for_the_terminal() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Takes the place of `python -m mpno`: writes the files a command would, at once.
 STAND_IN = """
+import os
 import sys
+import time
 from pathlib import Path
 
+from mpno.cli_cards import take_card
+
+began = time.time()
+held = take_card(sys.argv[1:])
+if held:
+    time.sleep(0.3)
 command, *rest = sys.argv[1:]
 given = dict(zip(rest, rest[1:]))
 out = Path(given["--out"])
@@ -38,6 +47,9 @@ if command == "notebook":
 for path in files:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("| setting | seeds |\\n|:--|:--|\\n| full | 2 |\\n")
+if held:
+    with open("cards.txt", "a") as file:
+        file.write(f"{began} {time.time()} {os.environ['CUDA_VISIBLE_DEVICES']}\\n")
 """
 SCALES = ("smoke", "desk", "gpu", "paper")
 PART = {
@@ -59,9 +71,9 @@ OTHER = {
 }
 
 
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def snakemake(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE")}
-    environment["PYTHONPATH"] = str(project / "src")
+    environment |= {"PYTHONPATH": str(project / "src"), **variables}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
@@ -113,9 +125,10 @@ def fresh(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same after a whole run; what the run said is in said.txt."""
+    """The same after a whole run on four cores and two cards that are none; what the run said is in said.txt."""
     project = shutil.copytree(fresh, tmp_path_factory.mktemp("dag") / "finished")
-    done = snakemake(project, "--quiet", "all")
+    locks = tmp_path_factory.mktemp("locks")
+    done = snakemake(project, "--cores", "4", "--quiet", "all", CUDA_VISIBLE_DEVICES="0,1", TMPDIR=str(locks))
     assert done.returncode == 0, done.stderr
     (project / "said.txt").write_text(done.stdout + done.stderr)
     return project
@@ -134,20 +147,20 @@ def test_jobs_of_the_whole_project(whole: Path) -> None:
     assert jobs(whole) == {name: count for name, count in {
         "all": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
         "memory": len(plan.memories), "probe_alone": alone, "probe": len(plan.probes) - alone,
-        "train": len(plan.runs), "data": len(plan.data),
+        "train": len(plan.runs), "download": 1, "data": len(plan.data) - 1,
     }.items() if count}  # fmt: skip
 
 
 def test_jobs_of_two_items(fresh: Path) -> None:
-    once = {"all": 1, "report": 1, "records": 1, "table": 1, "table_and_figure": 1, "data": 1, "probe": 1}
+    once = {"all": 1, "report": 1, "records": 1, "table": 1, "table_and_figure": 1, "download": 1, "probe": 1}
     assert jobs(fresh) == once | {"train": 14, "time": 2, "memory": 2, "collect": 2}
     assert jobs(fresh, "item", "--config", "item=darcy-settings") == {
-        "data": 1, "train": 12, "time": 1, "memory": 1, "collect": 1, "table_and_figure": 1, "item": 1
+        "download": 1, "train": 12, "time": 1, "memory": 1, "collect": 1, "table_and_figure": 1, "item": 1
     }  # fmt: skip
 
 
 def test_the_gallery_makes_every_set_and_shares_those_of_the_runs(fresh: Path, finished: Path) -> None:
-    assert jobs(fresh, "gallery") == {"data": 5, "gallery": 1}
+    assert jobs(fresh, "gallery") == {"download": 1, "data": 4, "gallery": 1}
     assert jobs(finished, "gallery") == {"data": 4, "gallery": 1}
 
 
@@ -180,6 +193,18 @@ def test_a_finished_project_has_nothing_to_do(finished: Path) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_jobs_side_by_side_have_a_card_each(finished: Path) -> None:
+    rows = [line.split() for line in (finished / "cards.txt").read_text().splitlines()]
+    assert len(rows) == 14 + 2 + 1
+    assert {card for _, _, card in rows} == {"0", "1"}
+    for (began, ended, card), (other_began, other_ended, other) in combinations(rows, 2):
+        assert card != other or ended <= other_began or other_ended <= began
+
+
+def test_what_is_fetched_can_be_fetched_first(fresh: Path) -> None:
+    assert jobs(fresh, "--until", "download") == {"download": 1}
+
+
 def test_the_report_and_the_table_are_named_at_the_end(finished: Path) -> None:
     said = (finished / "said.txt").read_text()
     assert "report: results/smoke/report/index.html" in said
@@ -198,7 +223,7 @@ def test_a_constant_of_the_training_brings_back_the_trainings(copy: Path) -> Non
     path.write_text(path.read_text() + "\nX = 1\n")
     changed = jobs(copy)
     assert (changed["train"], changed["time"], changed["memory"], changed["probe"]) == (14, 2, 2, 1)
-    assert "data" not in changed
+    assert not {"data", "download"} & set(changed)
 
 
 def test_a_constant_of_the_paper_room_brings_back_no_training(copy: Path) -> None:

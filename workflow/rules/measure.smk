@@ -9,8 +9,8 @@ rule time:
     threads: workflow.cores or 1
     resources:
         gpu=GPUS,
-        mem="4GB",
-        runtime=120,
+        mem_mb=NEEDS.time_mib,
+        runtime=NEEDS.time_minutes,
     params:
         root=OF.root,
         specs=OF.timed_specs,
@@ -31,8 +31,8 @@ rule probe_alone:
     threads: workflow.cores or 1
     resources:
         gpu=GPUS,
-        mem="4GB",
-        runtime=120,
+        mem_mb=NEEDS.probe_mib,
+        runtime=NEEDS.probe_minutes,
     params:
         question=OF.question,
         digest=OF.probe_digest,
@@ -54,8 +54,8 @@ rule memory:
     log:
         f"{ROOT}/logs/memory/{{arms}}.log",
     resources:
-        mem="2GB",
-        runtime=60,
+        mem_mb=NEEDS.memory_mib,
+        runtime=NEEDS.memory_minutes,
     params:
         root=OF.root,
         specs=OF.sized_specs,

@@ -12,8 +12,8 @@ rule train:
     threads: 1
     resources:
         gpu=GPUS,
-        mem="4GB",
-        runtime=240,
+        mem_mb=NEEDS.train_mib,
+        runtime=NEEDS.train_minutes,
     params:
         spec=OF.run_spec,
         digest=OF.digests["train"],

@@ -5,6 +5,7 @@ from mpno.plan.config import Config, load_config
 from mpno.plan.digest import ROOMS, room_digest, source_digest
 from mpno.plan.experiment import Arm, Experiment, Part, Probe, Recipe, load_experiments
 from mpno.plan.hand import hand_spec
+from mpno.plan.needs import JobNeeds
 from mpno.plan.planned import Item
 from mpno.plan.rules import RuleInputs, load_specs, own_interpreter_first, seen_gpus
 from mpno.plan.schemas import SCHEMAS, schema_text, write_schemas
@@ -17,6 +18,7 @@ __all__ = [
     "Config",
     "Experiment",
     "Item",
+    "JobNeeds",
     "Part",
     "Plan",
     "Probe",

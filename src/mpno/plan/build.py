@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mpno.plan.cost import data_bytes, run_bytes
 from mpno.plan.digest import probe_kinds, room_digest
 from mpno.plan.experiment import Experiment, Part, Probe, ProbeScale, load_experiments
 from mpno.plan.planned import Item, PlannedArm, PlannedPart, PlannedProbe
+from mpno.plan.predicted import Need, read_predicted
 from mpno.plan.source import Look, check_import, settle
 from mpno.specs import (
     DataSpec,
@@ -46,6 +47,8 @@ class Plan:
     runs: dict[str, RunSpec]
     data: dict[str, DataSpec]
     asked: int
+    costs: dict[str, float]
+    predicted: dict[str, Need]
     core_seconds: float
     results: str = field(default="results")
     notes: tuple[str, ...] = ()
@@ -98,17 +101,17 @@ class Plan:
     def of_kind(self, kind: str) -> list[Item]:
         return [item for item in self.items.values() if item.kind == kind]
 
-    @property
+    @cached_property
     def times(self) -> dict[str, tuple[PlannedPart, ...]]:
         """The parts whose arms are timed together, by the name of the record."""
         return _records("time", self.items.values())
 
-    @property
+    @cached_property
     def memories(self) -> dict[str, tuple[PlannedPart, ...]]:
         """The parts whose memory is predicted together, by the name of the record."""
         return _records("memory", self.items.values())
 
-    @property
+    @cached_property
     def probes(self) -> dict[str, PlannedProbe]:
         """The probes by the name of their answer."""
         return {probe.id: probe for item in self.items.values() for probe in item.probes}
@@ -131,12 +134,21 @@ class Plan:
 
     def summary(self) -> str:
         """One line: what this plan comes to."""
-        unit = "GPU-hours" if self.scale in ("gpu", "paper") else "core-seconds"
-        amount = self.core_seconds / 3600 if unit == "GPU-hours" else self.core_seconds
         return (
             f"scale {self.scale}: {len(self.items)} item{'s' * (len(self.items) != 1)}, {len(self.runs)} runs "
-            f"({self.shared} more shared), about {amount:.0f} {unit}, {self.disk_bytes / 2**20:.0f} MiB of disk"
+            f"({self.shared} more shared), about {self._amount(self.core_seconds)}, "
+            f"{self.disk_bytes / 2**20:.0f} MiB of disk"
         )
+
+    def alone(self, item: Item) -> float:
+        """Seconds that an item takes by itself, of a core or at gpu and paper of a card; predicted where they are."""
+        cost = item.experiment.scales[self.config.scale].core_seconds
+        arms = [arm for part in item.parts for arm in part.arms]
+        needs = [(len(arm.runs), self.predicted.get(arm.spec.id, Need()).seconds) for arm in arms]
+        return sum(runs * (seconds or cost.run) for runs, seconds in needs) + cost.measure + cost.probe + cost.draw
+
+    def _amount(self, seconds: float) -> str:
+        return f"{seconds / 3600:.0f} GPU-hours" if self.scale in ("gpu", "paper") else f"{seconds:.0f} core-seconds"
 
     def describe(self) -> str:
         """The summary and one line per item."""
@@ -147,7 +159,10 @@ class Plan:
             arms = [arm for part in item.parts for arm in part.arms]
             seeds = max((len(arm.runs) for arm in arms), default=0)
             kind = " and ".join(item.experiment.draws)
-            lines.append(f"  {item.name} ({kind}): {len(arms)} arms, up to {seeds} seeds, {len(item.runs)} runs")
+            lines.append(
+                f"  {item.name} ({kind}): {len(arms)} arms, up to {seeds} seeds, {len(item.runs)} runs, "
+                f"about {self._amount(self.alone(item))} alone"
+            )
         return "\n".join(lines)
 
 
@@ -193,6 +208,8 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         runs=runs,
         data={spec.slug: _data_file(spec) for spec in specs if spec.source != "import"},
         asked=sum(len(item.runs) for item in items.values()),
+        costs=costs,
+        predicted=read_predicted(experiments_dir.parent / "predicted" / f"{config.scale}.csv", config.scale),
         core_seconds=seconds + sum(costs.values()),
         results=results,
         notes=tuple(notes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ class PlannedArm:
     spec: RunSpec
     runs: dict[int, RunSpec]
 
+    @cached_property
+    def ids(self) -> dict[str, RunSpec]:
+        """The runs by their ids, in the order of the seeds. An id hashes a whole spec; plans have thousands."""
+        return {run.id: run for run in self.runs.values()}
+
     def context(self) -> dict[str, Any]:
         """What the tables need to know of the arm, as JSON-ready values."""
         spec = self.spec
@@ -35,7 +41,7 @@ class PlannedArm:
             "last_rate": last_rate(spec),
             "id": spec.arm.id,
             "spec": spec.model_dump(mode="json"),
-            "runs": {str(seed): run.id for seed, run in self.runs.items()},
+            "runs": dict(zip(map(str, self.runs), self.ids, strict=True)),
         }
 
 
@@ -82,8 +88,9 @@ class PlannedProbe:
     arms: tuple[tuple[str, PlannedArm, DataSpec], ...]
 
     @property
-    def runs(self) -> tuple[RunSpec, ...]:
-        return tuple(run for _, arm, _ in self.arms for run in arm.runs.values())
+    def runs(self) -> tuple[str, ...]:
+        """The ids of the runs it asks."""
+        return tuple(run for _, arm, _ in self.arms for run in arm.ids)
 
     def question(self, root: str) -> str:
         """All that it is asked with, as one line of JSON."""
@@ -93,7 +100,7 @@ class PlannedProbe:
                 "name": arm.arm.name,
                 "spec": arm.spec.model_dump(mode="json"),
                 "data": data.file(Path(root)).as_posix(),
-                "runs": {str(seed): f"{root}/runs/{run.id}" for seed, run in arm.runs.items()},
+                "runs": {str(seed): f"{root}/runs/{run}" for seed, run in zip(arm.runs, arm.ids, strict=True)},
             }
             for part, arm, data in self.arms
         ]
@@ -120,9 +127,9 @@ class Item:
         """What it draws, as the name of the rule that draws it."""
         return "_and_".join(self.experiment.draws)
 
-    @property
+    @cached_property
     def runs(self) -> dict[str, RunSpec]:
-        return {run.id: run for part in self.parts for arm in part.arms for run in arm.runs.values()}
+        return {run: spec for part in self.parts for arm in part.arms for run, spec in arm.ids.items()}
 
     def context(self) -> str:
         """All that turns records into this item, as one line of JSON."""

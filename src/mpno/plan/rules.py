@@ -22,9 +22,13 @@ LEFT_OUT = ("seeds", "in points", "predicted MiB", "published", "vs")
 """Columns of a table that a terminal has no room for."""
 
 
-def seen_gpus(devices: Path = Path("/dev")) -> int:
-    """Count the NVIDIA cards of this machine without loading torch."""
-    return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in devices.iterdir())
+def seen_gpus(devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """The NVIDIA cards that jobs may use, as CUDA_VISIBLE_DEVICES names them, without loading torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(filter(None, named.split(",")))
+    count = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in devices.iterdir())
+    return tuple(map(str, range(count)))
 
 
 def own_interpreter_first() -> None:
@@ -51,6 +55,11 @@ class RuleInputs:
 
     def data_spec(self, wildcards: Any) -> str:
         return self._known({**self.plan.gallery, **self.plan.data}, wildcards.slug).model_dump_json()
+
+    def sets(self, *, fetched: bool) -> str:
+        """A pattern that matches the data files that are downloaded, or those that are solved."""
+        known = {**self.plan.gallery, **self.plan.data}
+        return _pattern(slug for slug, spec in known.items() if (spec.source == "fetch") == fetched)
 
     def run_spec(self, wildcards: Any) -> str:
         return self._known(self.plan.runs, wildcards.run).canonical()
@@ -79,13 +88,20 @@ class RuleInputs:
     def asked(self, wildcards: Any) -> list[str]:
         """What a probe reads: the weights of the runs it asks, and data."""
         probe = self._known(self.plan.probes, wildcards.probe)
-        weights = [f"{self.plan.root}/runs/{run.id}/model.safetensors" for run in probe.runs]
+        weights = [f"{self.plan.root}/runs/{run}/model.safetensors" for run in probe.runs]
         return [*weights, *dict.fromkeys(self._data(data) for _, _, data in probe.arms)]
 
     def probes(self, *, exclusive: bool) -> str:
         """A pattern that matches the probes that may, or may not, have others run beside them."""
-        found = [name for name, probe in self.plan.probes.items() if probe.probe.exclusive == exclusive]
-        return "|".join(map(re.escape, found)) or "(?!)"
+        return _pattern(name for name, probe in self.plan.probes.items() if probe.probe.exclusive == exclusive)
+
+    def cluster_jobs(self) -> set[tuple[str, str]]:
+        """Rule and wildcard of every job that a cluster may be given."""
+        plan = self.plan
+        named = {"data": {**plan.gallery, **plan.data}, "train": plan.runs, "time": plan.times, "memory": plan.memories}
+        exclusive = {True: "probe_alone", False: "probe"}
+        found = {(rule, name) for rule, names in named.items() for name in names}
+        return found | {(exclusive[probe.probe.exclusive], name) for name, probe in plan.probes.items()}
 
     def records(self, wildcards: Any) -> list[str]:
         """Every record that an item is made of."""
@@ -107,7 +123,7 @@ class RuleInputs:
 
     def names(self, kind: str) -> str:
         """A pattern that matches the items of a kind, and nothing where there are none."""
-        return "|".join(re.escape(item.name) for item in self.plan.of_kind(kind)) or "(?!)"
+        return _pattern(item.name for item in self.plan.of_kind(kind))
 
     def drawn(self) -> list[str]:
         """Every file of every table, figure and notebook."""
@@ -133,10 +149,14 @@ class RuleInputs:
         """Where jobs say how long they took."""
         return f"{self.plan.root}/logs/times.jsonl"
 
-    def farewell(self, *, since: float, cores: int) -> str:
-        """Where the time went, the first table in the columns that fit a terminal, and where the report lies."""
-        timeline = read_timeline(self.plan, Path(self.times_file), since=since, until=time.time(), cores=cores)
-        lines = []
+    def farewell(self, *, since: float, cores: int | None) -> str:
+        """Where the time went, the first table in the columns that fit a terminal, and where the report lies.
+
+        Without `cores`, as on a cluster, nobody can say which share of theirs was work.
+        """
+        times = {"since": since, "until": time.time()}
+        timeline = read_timeline(self.plan, Path(self.times_file), **times, cores=cores) if cores else None
+        lines: list[str] = []
         if timeline:
             lines.append(str(timeline))
             write_text(Path(self.plan.out, "logs", "timeline.txt"), f"{timeline}\n")
@@ -156,6 +176,10 @@ class RuleInputs:
         if name not in table:
             raise MpnoError(f"{name!r} is not part of the plan at scale {self.plan.scale}; see `python -m mpno plan`")
         return table[name]
+
+
+def _pattern(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def _listed(parts: Iterable[PlannedPart]) -> str:

@@ -80,7 +80,7 @@ def _needs(plan: Plan) -> dict[Job, list[Job]]:
     for stage, measured in (("time", plan.times), ("memory", plan.memories)):
         needs |= {(stage, name): [("data", part.data.slug) for part in parts] for name, parts in measured.items()}
     for name, probe in plan.probes.items():
-        runs: list[Job] = [("train", run.id) for run in probe.runs]
+        runs: list[Job] = [("train", run) for run in probe.runs]
         needs["probe", name] = [*runs, *(("data", data.slug) for _, _, data in probe.arms)]
     for name, item in plan.items.items():
         records: list[Job] = [("train", run) for run in item.runs]
