@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from mpno.specs.errors import MpnoError
 
 
 @contextmanager
@@ -26,6 +30,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path, way_out: str) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        MpnoError: it cannot be read or is no JSON object; `way_out` ends the message.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MpnoError(f"{path}: cannot be read ({error.strerror}); {way_out}") from None
+    except (ValueError, RecursionError) as error:
+        raise MpnoError(f"{path}: not JSON ({error}); {way_out}") from None
+    if not isinstance(values, dict):
+        raise MpnoError(f"{path}: holds a {type(values).__name__}, not an object; {way_out}")
+    return values
 
 
 def write_text(path: Path, text: str) -> None:
