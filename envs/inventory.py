@@ -43,7 +43,7 @@ TARGET = {
 
 def licence(name: str) -> tuple[str, bool]:
     """What a package says of its licence, and whether that is an SPDX expression."""
-    metadata = distribution(name).metadata
+    metadata: Any = distribution(name).metadata
     if expression := metadata.get("License-Expression"):
         return expression, True
     said = (metadata.get("License") or "").strip()
@@ -72,7 +72,7 @@ def licences(run: str, test: str) -> str:
 def sbom(run: str) -> str:
     """The bill of materials of what `make reproduce` installs: CycloneDX without dates, so equal locks, equal bytes."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-    locked = {canonicalize_name(name): version for name, version in pins(run).items()}
+    locked: dict[str, str] = {canonicalize_name(name): version for name, version in pins(run).items()}
     own = f"pkg:pypi/mpno@{project['version']}"
     refs = {name: f"pkg:pypi/{name}@{version}" for name, version in locked.items()}
     direct = [Requirement(line).name for line in (HERE / "run.in").read_text().splitlines() if line[:1] not in "#-"]

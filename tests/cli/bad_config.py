@@ -125,7 +125,7 @@ _EXPERIMENTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("set: {precision: mixed}", "set: {data.source: generate}", ("differ in their data",)),
     ("set: {precision: mixed}", "set: precision", ("set is 'precision'",)),
     ("set: {precision: mixed}", "set: {3: mixed}", ("set",)),
-    ("set: {precision: mixed}", "set: {seed.x: 1}", ("seed", "no parts")),
+    ("set: {precision: mixed}", "set: {seed.x: 1}", ("seed", "integer")),
     ("margin: 0.05", "margin: 5", ("margin is 5",)),
     ("margin: 0.05", "margin: .nan", ("margin",)),
     ("control: mixed", "control: mixxed", ("'mixxed'", "did you mean mixed")),
@@ -164,7 +164,7 @@ CASES |= {
 
 _RECIPES: list[tuple[str, str, tuple[str, ...]]] = [
     ("recipe: darcy", "recipe: darci", ("darcy.yaml", "'darci'")),
-    ("base:", "bass:", ("darcy.yaml", "bass")),
+    ("base:", "bass:", ("darcy.yaml", "base is missing")),
     ("smoke: {seeds: [0]", "smoke: {seeds: []", ("darcy.yaml", "seeds")),
     ("smoke: {seeds: [0]", "smoke: {seeds: [x]", ("darcy.yaml", "'x'")),
     ("  desk: {seeds", "  dusk: {seeds", ("darcy.yaml", "dusk")),

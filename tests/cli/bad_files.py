@@ -67,8 +67,8 @@ def replaced(value: object, key: str = "test/8/y", **options: Any) -> Spoil:
 
 def others(file: Any) -> None:
     """The values of a test in another file, by way of a virtual array."""
-    layout = h5py.VirtualLayout((2, 1, 8, 8), "f4")
-    layout[:] = h5py.VirtualSource("../../../in.h5", "a", (2, 1, 8, 8))
+    layout = h5py.VirtualLayout((4, 1, 8, 8), "f4")
+    layout[:] = h5py.VirtualSource("../../../in.h5", "a", (4, 1, 8, 8))
     del file["test/8/y"]
     file.create_virtual_dataset("test/8/y", layout)
 
@@ -94,7 +94,6 @@ _STORES: list[tuple[str, Spoil, tuple[str, ...]]] = [
     ("a virtual array", edited(others), ("another file; refused",)),
     ("a link to a file", replaced(h5py.ExternalLink("../../../in.h5", "a")), ()),
     ("a ring of links", replaced(h5py.SoftLink("/test/8/y")), ()),
-    ("bodies", attribute("layout", "meshes"), ()),
 ]
 CASES = {
     f"store, {name}, {command.split()[0]}": Case(command, ("toy.h5", *parts), spoil)
@@ -110,8 +109,9 @@ _TRAINED: list[tuple[str, Spoil, tuple[str, ...]]] = [
     ("a mean in words", edited(lambda f: f["train/8/x"].attrs.__setitem__("mean", "no")), ("toy.h5",)),
     ("a mean too many", edited(lambda f: f["train/8/x"].attrs.__setitem__("mean", np.zeros(7))), ("toy.h5",)),
     ("a number as axes", attribute("axes", 3), ("toy.h5", "axes")),
-    ("another set", attribute("name", "other"), ("toy.h5", "other")),
 ]
+CASES["store, bodies, verify"] = Case(VERIFY, ("toy.h5",), attribute("layout", "meshes"))
+CASES["store, another set, evaluate"] = Case(EVALUATE, ("toy.h5", "other"), attribute("name", "other"))
 CASES |= {f"store, {name}, train": Case(TRAIN, parts, spoil) for name, spoil, parts in _TRAINED}
 
 
@@ -152,7 +152,7 @@ _WEIGHTS: list[tuple[str, Spoil, tuple[str, ...]]] = [
     ("no JSON", resaved("{"), ("not JSON",)),
     ("too deep", resaved("[" * 100_000), ("not JSON",)),
     ("no run", header("more", value={}), ("without its run",)),
-    ("a number as run", header("more", "run", value=3), ()),
+    ("a number as run", header("more", "run", value=3), ("run: ", "dictionary")),
     ("an unknown key", header("model", "wdth", value=3), ("wdth", "did you mean width")),
     ("an unknown model", header("model", "name", value="gpt"), ("'gpt'",)),
     ("another width", header("model", "width", value=4), ("its spec says",)),
@@ -217,7 +217,7 @@ _GIVEN: list[tuple[str, str, Spoil, tuple[str, ...]]] = [
     ("empty", "in.h5", written("in.h5", b""), ("whole",)),
     ("strings", "in.h5", fields("in.h5", [b"x", b"y"]), ()),
     ("NaN", "in.h5", fields("in.h5", np.full((1, 1, 8, 8), np.nan)), ("sample 0",)),
-    ("too coarse", "in.h5", fields("in.h5", np.zeros((1, 1, 1, 1))), ("too coarse",)),
+    ("too coarse", "in.h5", fields("in.h5", np.zeros((1, 1, 1, 1))), ("at least 4 points",)),
     ("beyond float32", "in.h5", fields("in.h5", np.full((1, 1, 8, 8), 1e300)), ("sample 0",)),
     ("a pickle", "in.npy", fields("in.npy", np.array([{}], object)), ("cannot be read as .npy",)),
     ("a claim", "in.npy", written("in.npy", b"\x93NUMPY\x01\x00v\x00" + _NPY), ("cannot be read as .npy",)),

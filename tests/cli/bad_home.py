@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -85,24 +84,25 @@ def make_home(home: Path) -> Path:
     write_store(home / STORE, arrays, attrs, {"x": "noise", "y": "noise"})
     train_run(SPEC, data=home / STORE, out=home / RUN, progress=False)
     with h5py.File(home / "in.h5", "w") as file:
-        file["a"] = arrays["test/8/x"]
+        file["a"] = arrays["train/8/x"]
     return home
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file, folder and link below `folder`, with a digest of its bytes."""
+    """Every file, folder and link below `folder`, with a digest of its bytes; locks hold nothing."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
+        if path.suffix != ".lock"
     }
 
 
 def ended(arguments: str) -> tuple[int, str]:
     """The exit status and the stderr of a command line, run in this process."""
-    said = io.StringIO()
+    said, status = io.StringIO(), 0
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         try:
             cli.main(shlex.split(arguments))
         except SystemExit as end:
-            status: Any = end.code
+            status = end.code if isinstance(end.code, int) else 1
     return status, said.getvalue()

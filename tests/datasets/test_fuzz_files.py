@@ -17,6 +17,7 @@ from store_toy import write_toy
 
 from mpno.datasets import digests, load_split, read_attrs, read_pairs, registry, verify
 from mpno.datasets.arrays import Arrays
+from mpno.datasets.axes import fields
 from mpno.specs import MpnoError
 
 FILE = registry.RECORDS["darcy"].files[0]
@@ -64,7 +65,7 @@ def test_a_store_with_other_bytes_is_read_or_refused(
 
         def as_other() -> None:
             with Arrays(path) as arrays:
-                arrays.get("train/6x9/x")[1][:]
+                fields(*arrays.get("train/6x9/x"), "n c y x").read(0, 5)
 
         survives(as_other)
 

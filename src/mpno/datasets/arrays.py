@@ -12,6 +12,7 @@ import numpy as np
 
 from mpno.specs import MpnoError, allowed
 
+MEND = "write all values into the file itself (h5repack), or take another copy"
 Open = Callable[[Path, ExitStack], Mapping[str, Any]]
 
 
@@ -103,9 +104,7 @@ def _hdf5(path: Path, stack: ExitStack) -> dict[str, Any]:
     file = stack.enter_context(h5py.File(path, "r"))
     found: dict[str, Any] = {}
     file.visititems(lambda key, item: found.update({key: item}) if _is_array(item) else None)
-    for key, item in found.items():
-        check_array(path, key, item, "copy the values into the file itself (h5repack)")
-    return found
+    return {key: check_array(path, key, item, MEND) for key, item in found.items()}
 
 
 def _is_array(item: Any) -> bool:
@@ -132,14 +131,17 @@ def _memory() -> int:
 
 def _pt(path: Path, stack: ExitStack) -> dict[str, Any]:
     import pickle
+    import warnings
 
     import torch
 
     try:
-        try:
-            loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        except RuntimeError:  # archives of before torch 1.6 cannot be mapped
-            loaded = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it is about to refuse
+            try:
+                loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+            except RuntimeError:  # archives of before torch 1.6 cannot be mapped
+                loaded = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError:
         raise ValueError(
             "it holds more than tensors, and code from a file is never run: save a dict of tensors"

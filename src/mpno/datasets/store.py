@@ -85,6 +85,8 @@ class Stored:
         Raises:
             MpnoError: the file is damaged there, or a value is not finite.
         """
+        if isinstance(index, np.ndarray) and (outside := index[(index < 0) | (index >= len(self))]).size:
+            raise IndexError(f"sample {outside[0]} of {len(self)}")
         with reading(self._path):
             values = self._rows(index) if isinstance(index, np.ndarray) else self._slice(index)
         if not np.isfinite(values).all():
@@ -98,10 +100,7 @@ class Stored:
     def _rows(self, index: np.ndarray) -> np.ndarray:
         out = np.empty((len(index), *self.shape[1:]), DTYPE)
         for place in np.argsort(index, kind="stable"):  # in the order of the file, so that a chunk is read once
-            row = int(index[place])
-            if not 0 <= row < len(self):
-                raise IndexError(f"sample {row} of {len(self)}")
-            self._dataset.read_direct(out, np.s_[row], np.s_[int(place)])
+            self._dataset.read_direct(out, np.s_[int(index[place])], np.s_[int(place)])
         return out
 
 

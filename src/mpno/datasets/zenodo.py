@@ -268,7 +268,7 @@ def _wanted(name: str, resolution: int | None) -> tuple[File, ...]:
 
 def _base(base_url: str | None) -> str:
     base = (base_url or os.environ.get("MPNO_ZENODO") or ZENODO).rstrip("/")
-    if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", base):
+    if not re.fullmatch(r"https?://[^/?#:\s]+(:[0-9]{1,5})?(/[^?#\s]*)?", re.sub("//[^/@]*@", "//", base)):
         raise MpnoError(f"MPNO_ZENODO or base_url is {base!r}; expected an address such as {ZENODO}")
     return base
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mpno.models.build import make_model
 from mpno.numerics import set_precision
 from mpno.specs import ModelSpec, MpnoError, PrecisionSetting, one_line, spec_fields
+from mpno.specs.errors import inside
 from mpno.specs.files import replacing
 from mpno.specs.names import RunTransform
 
@@ -107,7 +108,7 @@ def load(
     with torch.random.fork_rng(devices=[]):
         # First without memory, for a spec may say more than the file holds.
         try:
-            with torch.device("meta"):
+            with inside(str(place)), torch.device("meta"):
                 wanted = made().state_dict()
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
             raise MpnoError(f"{where} cannot be made ({error}); save it again") from None
