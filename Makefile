@@ -79,6 +79,14 @@ lock: ## remake the lock and what is made from it (needs uv); add UV_ARGS=--upgr
 	cd envs && uv pip compile $(LOCK) -c run.txt test.in -o test.txt
 	uv run --quiet --no-project --python '>=3.11' envs/render.py
 
+.PHONY: inventory
+inventory: env-test ## remake envs/licences.csv and envs/sbom.json from the lock and the installed packages
+	@$(PY) envs/inventory.py
+
+.PHONY: audit
+audit: env-run ## ask the OSV database what is known against the locked packages (needs the network; exit status 2 without)
+	@$(PY) envs/audit.py
+
 LOCK = --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(UV_ARGS)
 

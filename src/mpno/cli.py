@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("mpno: interrupted", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _stop(f"{place}{error.strerror or error}; make room, or choose a place that can be read and written")
     except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error)):
+            _stop(f"not enough memory ({error}); choose a smaller model, grid or batch")
         # typer's usage errors; their class is private to typer, or click's, depending on its version.
         usage = getattr(error, "format_message", None)
         if usage is None:
@@ -71,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _stop(message: str) -> NoReturn:
-    print("mpno:", " ".join(message.split()), file=sys.stderr)
+    print("mpno:", MpnoError(message), file=sys.stderr)
     sys.exit(2)
 
 
@@ -96,6 +102,9 @@ def train(
     }  # fmt: skip
     run = _run("train", spec, item, scale, by_hand, set_)
     folder = out or Path("results", run.scale, "by-hand", run.id)
+    _check_folder("--out", folder)
+    if tensorboard:
+        _check_folder("--tensorboard", tensorboard)
     print(cli_data.describe(run.data, run.axes))
     data = data or _default_data(run)
 
@@ -207,7 +216,7 @@ def collect(
     from mpno.paper import collect_item
 
     with clock("collect", out):
-        collect_item(_specs(item)[0], root=root, reference=reference, out=out)
+        collect_item(_specs(item, "--item")[0], root=root, reference=reference, out=out)
 
 
 @app.command()
@@ -292,7 +301,7 @@ def plan(
             print(path)
         return
     given: dict[str, Any] = {"scale": scale, "set": set_, "items": items}
-    overrides = {key: value for key, value in given.items() if value}
+    overrides = {key: value for key, value in given.items() if value is not None}
     print(planning.load_plan(overrides, root=Path.cwd(), look=cli_data.look).describe())
 
 
@@ -305,14 +314,21 @@ def cite() -> None:
     print(f"\nThis software: the mpno developers, mpno {mpno.__version__}; see CITATION.cff.")
 
 
+def _check_folder(option: str, folder: Path) -> None:
+    """Refuse, before hours of training, a folder that cannot be made."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise MpnoError(f"{option} {folder}: {place} is no folder that can be written to; choose another")
+
+
 def _provenance(stage: str, changed: Sequence[str] = ()) -> dict[str, Any]:
     return {**cli_measure.provenance(stage), "changed": list(changed)}
 
 
-def _specs(text: str) -> list[dict[str, Any]]:
+def _specs(text: str, option: str = "--spec") -> list[dict[str, Any]]:
     from mpno.plan import load_specs
 
-    return load_specs(text)
+    return load_specs(text, option)
 
 
 def _run(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mpno.specs import MpnoError
+
 VARIABLE = "MPNO_TIMES"
 """The file, in the environment; without it nothing is kept."""
 _FILES = (".h5", ".json", ".csv", ".ipynb", ".html")
@@ -27,13 +29,24 @@ def clock(stage: str, out: Path) -> Iterator[None]:
 
     To be opened once the libraries are loaded: what lies before it is start-up.
     """
+    path = os.environ.get(VARIABLE)
+    if path:
+        _check(Path(path))
     started = time.time()
     yield
-    if not (path := os.environ.get(VARIABLE)):
+    if not path:
         return
     name = out.stem if out.suffix in _FILES else out.name
     entry = {"stage": stage, "name": name, "loaded": _loaded, "started": started, "ended": time.time()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     # One short line in one write: jobs side by side do not mix theirs.
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
+
+
+def _check(path: Path) -> None:
+    """Before any work is done for nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise MpnoError(f"{VARIABLE} is {path}: cannot be written ({error.strerror}); name another file") from None

@@ -100,7 +100,7 @@ def test_predictions_are_the_model_s_at_every_vertex_in_pascal(run: Path, data: 
             exact = by_hand(run, data, body)
             np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4 * np.abs(exact).max())
         assert (attrs["run"], attrs["precision"], attrs["evidence"]) == (finished.run.id, "full", "native")
-        assert attrs["input"] == f"{data}:{split}"
+        assert attrs["input"] == f"{data.name}:{split}"
         assert RunSpec.model_validate_json(attrs["spec"]) == finished.run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from mpno.specs import MpnoError, allowed
 
+MEND = "write all values into the file itself (h5repack), or take another copy"
 Open = Callable[[Path, ExitStack], Mapping[str, Any]]
 
 
@@ -73,15 +74,9 @@ class Arrays:
                 raise MpnoError(f"{path}: no such file; give the path of a data file")
             try:
                 content = OPENERS[path.suffix.lower()](path, self._stack)
-            except (
-                OSError,
-                ValueError,
-                EOFError,
-                KeyError,
-                RuntimeError,
-                zipfile.BadZipFile,
-                NotImplementedError,
-            ) as error:
+            except MpnoError:
+                raise
+            except Exception as error:  # a damaged file can make the reader fail in any way
                 raise MpnoError(f"{path}: cannot be read as {path.suffix} ({error}); check that it is whole") from None
             if not content:
                 raise MpnoError(f"{path}: holds no array; allowed: arrays of numbers, samples along one axis")
@@ -104,10 +99,12 @@ class Reversed:
 def _hdf5(path: Path, stack: ExitStack) -> dict[str, Any]:
     import h5py
 
+    from mpno.datasets.hdf5 import check_array
+
     file = stack.enter_context(h5py.File(path, "r"))
     found: dict[str, Any] = {}
     file.visititems(lambda key, item: found.update({key: item}) if _is_array(item) else None)
-    return found
+    return {key: check_array(path, key, item, MEND) for key, item in found.items()}
 
 
 def _is_array(item: Any) -> bool:
@@ -122,19 +119,29 @@ def _npy(path: Path, stack: ExitStack) -> dict[str, Any]:
 
 def _npz(path: Path, stack: ExitStack) -> dict[str, Any]:
     file = stack.enter_context(np.load(path, allow_pickle=False))
+    unpacked, room = sum(info.file_size for info in file.zip.infolist()), _memory() // 2
+    if unpacked > room:
+        raise MpnoError(f"{path}: holds {unpacked} bytes unpacked; allowed: {room}, half the memory; save it as .npy")
     return {key: file[key] for key in file.files}
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _pt(path: Path, stack: ExitStack) -> dict[str, Any]:
     import pickle
+    import warnings
 
     import torch
 
     try:
-        try:
-            loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        except RuntimeError:  # archives of before torch 1.6 cannot be mapped
-            loaded = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it is about to refuse
+            try:
+                loaded = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+            except RuntimeError:  # archives of before torch 1.6 cannot be mapped
+                loaded = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError:
         raise ValueError(
             "it holds more than tensors, and code from a file is never run: save a dict of tensors"

@@ -51,7 +51,7 @@ class Fields:
         place = self.layout.index("n")
         try:
             part = np.asarray(self._array[(slice(None),) * place + (slice(start, stop),)])
-        except OSError as error:
+        except Exception as error:  # a damaged file can make the reader fail in any way
             raise MpnoError(
                 f"{self.where}: samples {start} to {stop - 1} cannot be read ({error}); get it anew"
             ) from None

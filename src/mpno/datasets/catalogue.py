@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from types import ModuleType
 
 from mpno.datasets.store import read_attrs, read_pairs, verify
 from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.specs.files import read_json, write_text
 from mpno.specs.public import ARCHIVED, Pairs
+from mpno.specs.run import IMPORT_NAME
 from mpno.specs.sets import SETS, imported_folder
 
 CACHE = Path("results/cache")
@@ -55,9 +57,14 @@ class Stock:
 
     def imported(self, name: str) -> tuple[Pairs, int] | None:
         path = imported_folder() / f"{name}.h5"
-        if not path.is_file():
+        if not re.fullmatch(IMPORT_NAME, name) or not path.is_file():
             return None
-        return dict(read_pairs(path)), len(read_attrs(path)["axes"])
+        axes = read_attrs(path).get("axes")
+        if not isinstance(axes, list) or not 1 <= len(axes) <= 3:
+            raise MpnoError(
+                f"{path}: attribute axes is {axes!r}, not names of 1 to 3 axes; import it again (--replace)"
+            )
+        return dict(read_pairs(path)), len(axes)
 
     def imports(self) -> list[str]:
         return sorted(path.stem for path in imported_folder().glob("*.h5"))
@@ -133,7 +140,7 @@ def _sizes(pairs: Pairs) -> str:
 
 def _verified(cache: Path) -> dict[str, list[int]]:
     path = cache / "verified.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path, "delete it: it is made anew") if path.is_file() else {}
 
 
 def _stamp(path: Path) -> dict[str, list[int]]:

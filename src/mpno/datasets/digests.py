@@ -14,7 +14,8 @@ from typing import Any, Literal
 from mpno.datasets.download import alone
 from mpno.datasets.registry import PINS, RECORDS, File, Pin
 from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.specs.errors import secretless
+from mpno.specs.files import read_json, write_text
 
 State = Literal["verified", "unpinned", "present", "missing"]
 """verified: the bytes were checked against a pinned digest. unpinned: against one learnt from the record on first
@@ -59,7 +60,7 @@ def learn(file: File, cache: Path, *, md5: str, size: int, origin: str) -> Expec
         )
     if known:
         return known
-    _note(folder_of(file, cache), "learnt", file.name, {"md5": md5, "size": size, "origin": origin})
+    _note(folder_of(file, cache), "learnt", file.name, {"md5": md5, "size": size, "origin": secretless(origin)})
     return Expected(md5, size, False)
 
 
@@ -89,7 +90,7 @@ def lines_to_commit(cache: Path) -> list[str]:
     for file in (file for entry in RECORDS.values() for file in entry.files):
         if state(file, cache) == "unpinned":
             known = _read(folder_of(file, cache))["learnt"][file.name]
-            pin = Pin(known["md5"], known["size"], f"read from {known['origin']}")
+            pin = Pin(known["md5"], known["size"], f"read from {known.get('origin', 'the record')}")
             lines.append(f'    "{file.key}": Pin("{pin.md5}", {pin.size:_}, "{pin.source}"),')
     return lines
 
@@ -101,15 +102,19 @@ def _stamp(path: Path) -> dict[str, int]:
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / NOTES
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        notes = {}
-    except (OSError, ValueError) as error:
-        raise MpnoError(f"{path}: cannot be read as JSON ({error}); delete it: it is made anew") from None
-    if not isinstance(notes, Mapping):
-        raise MpnoError(f"{path}: is not a mapping; delete it: it is made anew")
-    return {"learnt": dict(notes.get("learnt", {})), "checked": dict(notes.get("checked", {}))}
+    if not path.is_file():
+        return {"learnt": {}, "checked": {}}
+    notes = read_json(path, "delete it: it is made anew")
+    kept = {kind: notes.get(kind, {}) for kind in ("learnt", "checked")}
+    for kind, entries in kept.items():
+        for name, entry in entries.items() if isinstance(entries, dict) else [(kind, None)]:
+            if not isinstance(entry, dict) or not isinstance(entry.get("md5"), str) or not _size(entry.get("size")):
+                raise MpnoError(f"{path}: {name} has no md5 and size; delete it: it is made anew")
+    return kept
+
+
+def _size(value: object) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _note(folder: Path, kind: str, name: str, values: Mapping[str, Any]) -> None:

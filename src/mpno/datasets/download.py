@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from filelock import FileLock, Timeout
@@ -29,6 +30,8 @@ SPARE = 64 * 2**20
 HEADERS = {"User-Agent": "mpno (data sets)", "Accept-Encoding": "identity"}  # the bytes as they are, so that sizes hold
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 60.0
+ARCHIVE = "zenodo.org"
+REDIRECTS = 5
 T = TypeVar("T")
 
 
@@ -83,7 +86,7 @@ class Resuming:
         """
         if check_only:
             times = (PATIENCE.connect, PATIENCE.silence)
-            return requests.head(url, headers=HEADERS, timeout=times, allow_redirects=True).ok
+            return requests.head(url, headers=HEADERS, timeout=times, allow_redirects=False).ok
         self.resumed = self._have() > 0
         with tqdm(
             total=self.size,
@@ -137,14 +140,15 @@ class Resuming:
         if response.status_code == 416:  # what we have is no beginning of what the server has
             self.part.unlink(missing_ok=True)
             raise Cut("the server has nothing after the bytes that were kept", wait=0.0)
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", response.headers.get("Content-Range", ""))
         if response.status_code == 206 and (found is None or int(found[1]) != start):
             self.part.unlink(missing_ok=True)
             raise Cut(f"asked for bytes from {start}, the server sent {found[0] if found else 'others'}", wait=0.0)
         if response.status_code == 206 and found:
             stated = None if found[2] == "*" else int(found[2])
         else:  # the server ignores ranges: from the beginning
-            start, stated = 0, int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+            length = response.headers.get("Content-Length", "")
+            start, stated = 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         if self.size is not None and stated not in (None, self.size):
             self.part.unlink(missing_ok=True)
             raise MpnoError(
@@ -170,7 +174,7 @@ def get_json(url: str) -> Any:
                     raise MpnoError(f"{url}: the answer is longer than a record can be; use another mirror")
             try:
                 return json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise MpnoError(f"{url}: the answer is not JSON but begins {body[:40]!r}; use another mirror") from None
 
     return persist(once, url)
@@ -209,26 +213,59 @@ def answer(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
         MpnoError: the server refuses, or is not the one it says it is.
     """
     try:
-        response = requests.get(url, headers=headers, stream=True, timeout=(PATIENCE.connect, PATIENCE.silence))
+        response = _followed(url, headers)
     except requests.exceptions.SSLError as error:
         raise MpnoError(
             f"{url}: the server's certificate does not hold ({error}); set REQUESTS_CA_BUNDLE to your network's"
         ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise Cut(_reason(error)) from None
-    except requests.RequestException as error:
-        raise MpnoError(f"{url}: cannot be asked for ({error}); check the address") from None
+    except (OSError, ValueError) as error:  # also what is wrong with a proxy, or with the file of certificates
+        raise MpnoError(
+            f"{url}: cannot be asked for ({error}); check the address, https_proxy and REQUESTS_CA_BUNDLE"
+        ) from None
     with response:
         code = response.status_code
         if code in RETRIED:
             after = response.headers.get("Retry-After", "")
-            raise Cut(f"the server answered {code} {response.reason}", float(after) if after.isdigit() else None)
+            raise Cut(
+                f"the server answered {code} {response.reason}",
+                float(after) if re.fullmatch("[0-9]{1,9}", after) else None,
+            )
         if code not in (200, 206, 416):
             raise MpnoError(
                 f"{url}: the server answered {code} {response.reason}; check the address, or name another mirror in "
                 "MPNO_ZENODO"
             )
         yield response
+
+
+def _followed(url: str, headers: dict[str, str]) -> requests.Response:
+    """The answer to `url`, after the redirects that stay with the server or within the archive's own domain.
+
+    Raises:
+        MpnoError: a redirect leads to another scheme or host, or there are too many.
+    """
+    asked, times = url, (PATIENCE.connect, PATIENCE.silence)
+    for _ in range(REDIRECTS):
+        response = requests.get(asked, headers=headers, stream=True, timeout=times, allow_redirects=False)
+        target = response.headers.get("Location")
+        if response.status_code not in (301, 302, 303, 307, 308) or not target:
+            return response
+        response.close()
+        asked = urljoin(asked, target)
+        if not _same_server(url, asked):
+            raise MpnoError(
+                f"{url}: the server sends on to {asked}; allowed: the same scheme and host, or within {ARCHIVE}: name "
+                "a mirror in MPNO_ZENODO that holds the files itself"
+            )
+    raise MpnoError(f"{url}: the server sends on more than {REDIRECTS} times; name another mirror in MPNO_ZENODO")
+
+
+def _same_server(url: str, other: str) -> bool:
+    one, two = urlsplit(url), urlsplit(other)
+    known = one.netloc == ARCHIVE and (two.netloc == ARCHIVE or two.netloc.endswith(f".{ARCHIVE}"))
+    return one.scheme == two.scheme and (one.netloc == two.netloc or known)
 
 
 def blocks(response: requests.Response) -> Iterator[bytes]:

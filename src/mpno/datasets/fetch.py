@@ -149,10 +149,11 @@ def _wheel(cache: Path, package: Package) -> Path:
     if kept.is_file():
         _check(kept, package, "delete it and fetch again")
         return kept
+    extra = _pip_args()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as folder:
-            _download(Path(folder), cache, package)
+            _download(Path(folder), cache, package, extra)
             _check(Path(folder) / package.file, package, "pip got another file: check its index and PIP_ARGS")
             (Path(folder) / package.file).replace(kept)
     except OSError as error:
@@ -160,12 +161,15 @@ def _wheel(cache: Path, package: Package) -> Path:
     return kept
 
 
-def _download(folder: Path, cache: Path, package: Package) -> None:
-    """Let pip, configured as the user has it and with the options in PIP_ARGS, put the wheel into `folder`."""
+def _pip_args() -> list[str]:
     try:
-        extra = shlex.split(os.environ.get("PIP_ARGS", ""))
+        return shlex.split(os.environ.get("PIP_ARGS", ""))
     except ValueError as error:
         raise MpnoError(f"PIP_ARGS is {os.environ['PIP_ARGS']!r}: {error}; mend its quotes") from None
+
+
+def _download(folder: Path, cache: Path, package: Package, extra: list[str]) -> None:
+    """Let pip, configured as the user has it and with the options `extra`, put the wheel into `folder`."""
     quiet = ["--quiet", "--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
     which = ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
     command = [sys.executable, "-m", "pip", "download", *quiet, *which, *extra, package.requirement]

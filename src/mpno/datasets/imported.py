@@ -130,9 +130,9 @@ def _tests(arrays: Arrays, request: Request, main: Pair) -> list[Pair]:
 def _held_out(main: Pair, request: Request) -> np.ndarray:
     """Which samples are set aside for tests, as a mask."""
     n = len(main.x)
-    if not 0 < request.test_fraction < 1 or request.seed < 0:
+    if not 0 < request.test_fraction < 1 or not 0 <= request.seed < 2**63:
         raise MpnoError(
-            f"--test-fraction {request.test_fraction:g}, --seed {request.seed}; allowed: above 0 and below 1; 0 or more"
+            f"--test-fraction {request.test_fraction:g}, --seed {request.seed}; allowed: above 0 and below 1; 0 to 2^63"
         )
     count = max(1, round(request.test_fraction * n))
     if n - count < TRAIN_LEAST:

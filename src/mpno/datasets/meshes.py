@@ -20,6 +20,7 @@ from typing import Any, overload
 import h5py
 import numpy as np
 
+from mpno.datasets.hdf5 import check_array, reading
 from mpno.datasets.normalise import EPS, Normaliser
 from mpno.datasets.store import FORMAT_VERSION, REQUIRED, digest, read_attrs
 from mpno.specs import MpnoError
@@ -146,7 +147,7 @@ def statistics(path: Path) -> dict[str, Normaliser]:
     """
     with _reading(path) as file:
         kept = json.loads(str(file.attrs["statistics"]))
-    return {name: Normaliser(tuple(one["mean"]), tuple(one["std"])) for name, one in kept.items()}
+        return {name: Normaliser(tuple(one["mean"]), tuple(one["std"])) for name, one in kept.items()}
 
 
 def write_bodies(
@@ -316,11 +317,8 @@ def _reading(path: Path) -> Iterator[h5py.File]:
     layout = read_attrs(path).get("layout")
     if layout != LAYOUT:
         raise MpnoError(f"{path}: layout is {layout}; this reads stores of bodies, layout {LAYOUT}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise MpnoError(f"{path}: not a whole HDF5 file ({error}); delete it and make it anew") from None
+    with reading(path), h5py.File(path, "r") as file:
+        yield file
 
 
 def _group(file: h5py.File, key: str) -> h5py.Group:
@@ -338,7 +336,7 @@ def _read(file: h5py.File, split: str, index: int) -> Body:
         item = group.get(name)
         if not isinstance(item, h5py.Dataset):
             raise MpnoError(f"{file.filename}: {key}/{name} is missing; delete the file and make it anew")
-        values[name] = item[()]
+        values[name] = check_array(Path(file.filename), f"{key}/{name}", item)[()]
         if not np.isfinite(values[name]).all():
             raise MpnoError(f"{file.filename}: {key}/{name} holds values that are not finite; make the file anew")
     speed = group.attrs["inlet_speed"]

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from mpno.datasets.hdf5 import ANEW, check_array, plain, reading
 from mpno.datasets.layout import (
     DTYPE,
     FORMAT_VERSION,
@@ -84,10 +85,10 @@ class Stored:
         Raises:
             MpnoError: the file is damaged there, or a value is not finite.
         """
-        try:
+        if isinstance(index, np.ndarray) and (outside := index[(index < 0) | (index >= len(self))]).size:
+            raise IndexError(f"sample {outside[0]} of {len(self)}")
+        with reading(self._path):
             values = self._rows(index) if isinstance(index, np.ndarray) else self._slice(index)
-        except OSError as error:
-            raise _broken(self._path, error) from None
         if not np.isfinite(values).all():
             raise MpnoError(f"{self._path}: {self._key} holds values that are not finite; {ANEW}")
         return values
@@ -99,10 +100,7 @@ class Stored:
     def _rows(self, index: np.ndarray) -> np.ndarray:
         out = np.empty((len(index), *self.shape[1:]), DTYPE)
         for place in np.argsort(index, kind="stable"):  # in the order of the file, so that a chunk is read once
-            row = int(index[place])
-            if not 0 <= row < len(self):
-                raise IndexError(f"sample {row} of {len(self)}")
-            self._dataset.read_direct(out, np.s_[row], np.s_[int(place)])
+            self._dataset.read_direct(out, np.s_[int(index[place])], np.s_[int(place)])
         return out
 
 
@@ -111,9 +109,6 @@ class StoredSplit(NamedTuple):
 
     x: Stored
     y: Stored
-
-
-ANEW = "delete the file and make it anew (python -m mpno data make, or data import for your own)"
 
 
 def load_split(path: Path, split: str, resolution: int | str, n: int | None = None) -> Split:
@@ -131,12 +126,14 @@ def load_split(path: Path, split: str, resolution: int | str, n: int | None = No
 def open_split(path: Path, split: str, resolution: int | str, n: int | None = None) -> Iterator[StoredSplit]:
     """The first `n` pairs of a split, to be read in parts while the context is open. Errors as :func:`load_split`."""
     with _open(path) as file:
-        yield _stored(path, file, split, resolution, n)
+        with reading(path):
+            stored = _stored(path, file, split, resolution, n)
+        yield stored
 
 
 def lazy_split(path: Path, split: str, resolution: int | str, n: int | None = None) -> StoredSplit:
     """As :func:`open_split`, with the file open for as long as the arrays are in use."""
-    with _open(path) as file:
+    with _open(path) as file, reading(path):
         _stored(path, file, split, resolution, n)
     return _stored(path, h5py.File(path, "r"), split, resolution, n)
 
@@ -151,7 +148,9 @@ def fit_stored(path: Path, kind: str, resolution: int | str, n: int | None = Non
         array: Stored = getattr(stored, kind)
         known = array._dataset.attrs
         if len(array) == array._dataset.shape[0] and "mean" in known and "std" in known:
-            return Normaliser.of(np.asarray(known["mean"]), np.asarray(known["std"]))
+            with reading(path):
+                mean, std = (np.asarray(known[name], np.float64).reshape(array.shape[1]) for name in ("mean", "std"))
+            return Normaliser.of(mean, std)
         return Normaliser.fit(array)
 
 
@@ -161,8 +160,8 @@ def read_attrs(path: Path) -> dict[str, Any]:
     Raises:
         MpnoError: no such file, not a store of this format, or an attribute is missing.
     """
-    with _open(path) as file:
-        return {name: _plain(value) for name, value in file.attrs.items()}
+    with _open(path) as file, reading(path):
+        return {name: plain(value) for name, value in file.attrs.items()}
 
 
 def read_pairs(path: Path) -> dict[tuple[str, int | str], int]:
@@ -171,8 +170,8 @@ def read_pairs(path: Path) -> dict[tuple[str, int | str], int]:
     Raises:
         MpnoError: as :func:`read_attrs`.
     """
-    with _open(path) as file:
-        if file.attrs.get("layout") == MESHES:
+    with _open(path) as file, reading(path):
+        if plain(file.attrs.get("layout")) == MESHES:
             return {(split, ANY): len(group) for split, group in file.items() if isinstance(group, h5py.Group)}
         return {
             (split, resolution): _dataset(path, file, f"{split}/{resolution}/x").shape[0]
@@ -191,10 +190,10 @@ def verify(path: Path, *, progress: bool = False) -> str:
     if read_attrs(path).get("layout") == MESHES:
         return importlib.import_module("mpno.datasets.meshes").verify_bodies(path)
     parts: dict[str, tuple[tuple[int, ...], np.dtype, str]] = {}
-    with _open(path) as file:
+    with _open(path) as file, reading(path):
         arrays: dict[str, h5py.Dataset] = {}
         file.visititems(lambda key, item: arrays.update({key: item}) if isinstance(item, h5py.Dataset) else None)
-        total = sum(int(np.prod(item.shape)) * item.dtype.itemsize for item in arrays.values())
+        total = sum(check_array(path, key, item).nbytes for key, item in arrays.items())
         bar = tqdm(total=total, unit="B", unit_scale=True, desc=f"verify {path.name}", disable=not progress)
         for key, item in arrays.items():
             found = _verified(path, key, item, bar)
@@ -255,28 +254,34 @@ def _open(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise MpnoError(f"{path}: no such file; make it with: python -m mpno data make NAME --out {path} (see --help)")
     try:
-        with h5py.File(path, "r") as file:
-            found = _plain(file.attrs.get("format_version"))
-            if found != FORMAT_VERSION:
-                newer = isinstance(found, int) and found > FORMAT_VERSION
-                way_out = "update mpno, or make the file anew" if newer else "make the file anew"
-                raise MpnoError(f"{path}: format_version is {found}, this version reads {FORMAT_VERSION}; {way_out}")
-            if missing := [name for name in (*REQUIRED, "digest") if name not in file.attrs]:
-                raise MpnoError(f"{path}: attribute {missing[0]} is missing; {ANEW}")
+        with reading(path):
+            file = h5py.File(path, "r")
+        with file:
+            with reading(path):
+                _check_head(path, file)
             yield file
     except OSError as error:
-        raise _broken(path, error) from None
+        raise MpnoError(f"{path}: not a whole HDF5 file ({error}); {ANEW}") from None
 
 
-def _broken(path: Path, error: OSError) -> MpnoError:
-    return MpnoError(f"{path}: not a whole HDF5 file ({error}); {ANEW}")
+def _check_head(path: Path, file: h5py.File) -> None:
+    found = plain(file.attrs.get("format_version"))
+    if found != FORMAT_VERSION:
+        newer = isinstance(found, int) and found > FORMAT_VERSION
+        way_out = "update mpno, or make the file anew" if newer else "make the file anew"
+        raise MpnoError(f"{path}: format_version is {found}, this version reads {FORMAT_VERSION}; {way_out}")
+    if missing := [name for name in (*REQUIRED, "digest") if name not in file.attrs]:
+        raise MpnoError(f"{path}: attribute {missing[0]} is missing; {ANEW}")
+    for name in ("name", "source", "licence", "digest"):
+        if not isinstance(file.attrs[name], str):
+            raise MpnoError(f"{path}: attribute {name} is no text; {ANEW}")
 
 
 def _dataset(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
     item = file.get(key)
     if not isinstance(item, h5py.Dataset):
         raise MpnoError(f"{path}: array {key} is missing; {ANEW}")
-    return item
+    return check_array(path, key, item)
 
 
 def _listing(file: h5py.File) -> str:
@@ -285,11 +290,3 @@ def _listing(file: h5py.File) -> str:
         sizes = ", ".join(f"{key} (n = {group[str(key)]['x'].shape[0]})" for key in resolutions_in(group))
         found.append(f"{split}: {sizes}")
     return "; ".join(found) or "nothing"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, h5py.Empty):
-        return None
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value

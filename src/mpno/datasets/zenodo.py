@@ -268,7 +268,7 @@ def _wanted(name: str, resolution: int | None) -> tuple[File, ...]:
 
 def _base(base_url: str | None) -> str:
     base = (base_url or os.environ.get("MPNO_ZENODO") or ZENODO).rstrip("/")
-    if not re.match(r"https?://[^/]", base):
+    if not re.fullmatch(r"https?://[^/?#:\s]+(:[0-9]{1,5})?(/[^?#\s]*)?", re.sub("//[^/@]*@", "//", base)):
         raise MpnoError(f"MPNO_ZENODO or base_url is {base!r}; expected an address such as {ZENODO}")
     return base
 
@@ -333,9 +333,9 @@ def _contact(file: File, cache: Path, base: str) -> Expected:
     entries = reply.get("files") if isinstance(reply, dict) else None
     if not isinstance(entries, list):
         raise MpnoError(f"{url}: the reply lists no files; it is not a record of Zenodo: check the mirror")
-    named = {one.get("key", one.get("filename")): one for one in entries if isinstance(one, dict)}
+    named = {str(one.get("key", one.get("filename"))): one for one in entries if isinstance(one, dict)}
     if file.name not in named:
-        has = ", ".join(sorted(map(str, named))) or "none"
+        has = ", ".join(sorted(named)) or "none"
         raise MpnoError(f"{url}: the record has no file {file.name}; it has: {has}; report it")
     entry = named[file.name]
     md5, size = str(entry.get("checksum", "")).removeprefix("md5:").lower(), entry.get("size", entry.get("filesize"))

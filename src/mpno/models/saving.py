@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from mpno.models.build import make_model
 from mpno.numerics import set_precision
 from mpno.specs import ModelSpec, MpnoError, PrecisionSetting, one_line, spec_fields
+from mpno.specs.errors import inside
 from mpno.specs.files import replacing
 from mpno.specs.names import RunTransform
 
 NAME = "model.safetensors"
 """What the file is called in the folder of a run."""
 _KEY = "mpno"
+LEAST = 64
+"""Sizes that are not worth a look beforehand."""
 
 
 class Header(BaseModel):
@@ -89,8 +92,11 @@ def load(
         tensors = load_file(place)
     except (SafetensorError, OSError) as error:
         raise MpnoError(f"{place}: cannot be read ({error}); save it again") from None
-    with torch.random.fork_rng(devices=[]):
-        model = make_model(
+    where = f"{place}: model {header.model.name}"
+    _check_size(header, tensors, where)
+
+    def made() -> nn.Module:
+        return make_model(
             header.model,
             header.in_channels,
             header.out_channels,
@@ -98,7 +104,16 @@ def load(
             transform=transform or header.transform,
             latent_channels=header.latent_channels,
         )
-    _check(model.state_dict(), tensors, f"{place}: model {header.model.name}")
+
+    with torch.random.fork_rng(devices=[]):
+        # First without memory, for a spec may say more than the file holds.
+        try:
+            with inside(str(place)), torch.device("meta"):
+                wanted = made().state_dict()
+        except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            raise MpnoError(f"{where} cannot be made ({error}); save it again") from None
+        _check(wanted, tensors, where)
+        model = made()
     # Assigned, not copied: parameters stored in half stay so.
     model.load_state_dict(tensors, assign=True)
     if precision is not None:
@@ -132,7 +147,7 @@ def read_header(path: Path | str) -> Header:
 def _read(text: str, place: Path) -> Header:
     try:
         values: Any = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MpnoError(f"{place}: its spec is not JSON ({error}); save it again") from None
     try:
         return Header.model_validate(values)
@@ -158,6 +173,17 @@ def _header_of(model: nn.Module) -> Header:
     return Header.model_validate({"model": model.spec, **given, **(transforms or [{}])[0]})
 
 
+def _check_size(header: Header, found: Mapping[str, Tensor], where: str) -> None:
+    """Refuse a spec with more layers than the file has weights, or wider than all of them together."""
+    most = sum(tensor.numel() for tensor in found.values())
+    said = {"in_channels": header.in_channels, "out_channels": header.out_channels, **header.model.model_dump()}
+    for name, limit in (("layers", len(found)), ("depth", len(found)), *((name, most) for name in said)):
+        value = said.get(name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and number > max(limit, LEAST) for number in numbers):
+            raise MpnoError(f"{where} has {name} {value}, which {most} weights are too few for; save it again")
+
+
 def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
     """Refuse weights that are not the model's."""
     for verb, names in (("lacks", wanted.keys() - found.keys()), ("has besides", found.keys() - wanted.keys())):
@@ -169,3 +195,5 @@ def _check(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str
             raise MpnoError(
                 f"{where} has {name} of {tuple(found[name].shape)}, its spec says {tuple(tensor.shape)}; save it again"
             )
+        if found[name].is_floating_point() != tensor.is_floating_point():
+            raise MpnoError(f"{where} has {name} in {found[name].dtype}, not in {tensor.dtype}; save it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ class Drawn:
 
     @property
     def notes(self) -> list[str]:
-        return self.table.notes if self.table else [self.drawing.caption] if self.drawing else []
+        """For Markdown, which would take what looks like a tag in a name or a change for one."""
+        notes = self.table.notes if self.table else [self.drawing.caption] if self.drawing else []
+        return [html.escape(note, quote=False) for note in notes]
 
     @property
     def shown(self) -> pd.DataFrame | None:

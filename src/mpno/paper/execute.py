@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,35 @@ def run_notebook(path: Path, *, parameters: dict[str, Any], out: Path) -> None:
             )
         except PapermillExecutionError as error:
             raise MpnoError(f"{path}: cell {error.exec_count} fails with {error.ename}: {error.evalue}") from None
-        book = nbformat.read(temporary, as_version=4)
+        book = _for_others(nbformat.read(temporary, as_version=4))
+        nbformat.write(book, temporary)
         page, _ = HTMLExporter(embed_images=True).from_notebook_node(book)
         write_text(out.with_suffix(".html"), page)
+
+
+def _for_others(book: Any) -> Any:
+    """The notebook without the paths of this machine: where it was read and written, and those in its cells."""
+    told = book.metadata.get("papermill", {})
+    told.pop("input_path", None)
+    told.pop("output_path", None)
+    told["parameters"] = _without(told.get("parameters", {}))
+    for cell in book.cells:
+        cell.source = _without(cell.source)
+        for output in cell.get("outputs", []):
+            texts = {kind: value for kind, value in output.get("data", {}).items() if kind.startswith("text/")}
+            output.get("data", {}).update(_without(texts))
+            output.update({key: _without(output[key]) for key in ("text",) if key in output})
+    return book
+
+
+def _without(value: Any) -> Any:
+    """`value` with the working folder, the environment and the home cut out of every text in it."""
+    if isinstance(value, dict):
+        return {key: _without(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    for place, instead in ((f"{Path.cwd()}/", ""), (sys.prefix, "ENVIRONMENT"), (str(Path.home()), "~")):
+        value = value.replace(place, instead) if len(place) > 1 else value
+    return value

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mpno.paper.records import PROVENANCE
+from mpno.paper.records import AGAIN, PROVENANCE, whole
 from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.specs.files import read_json, write_text
 
 LARGEST = 1e3
 """A relative error beyond this is no error but a broken unit."""
@@ -28,12 +28,18 @@ def check_records(contexts: list[Path], *, root: Path, out: Path) -> int:
     Raises:
         MpnoError: the first thing that does not hold, with how many there are.
     """
-    wrong = [line for path in contexts for line in _item(path, root)]
+    wrong: list[str] = []
+    runs: set[str] = set()
+    for path in contexts:
+        context = read_json(path, AGAIN)
+        with whole(str(path)):
+            wrong += _item(context, path, root)
+            runs |= {run for part in context["parts"] for arm in part["arms"] for run in arm["runs"].values()}
     specs: dict[str, str] = {}
-    runs = {run for path in contexts for run in _runs(json.loads(path.read_text(encoding="utf-8")))}
     for run in sorted(runs):
-        wrong += [f"run {run}: {line}" for line in _run(root / "runs" / run, run)]
-        spec = json.dumps(json.loads((root / "runs" / run / "spec.json").read_text(encoding="utf-8")), sort_keys=True)
+        with whole(str(root / "runs" / run)):
+            wrong += [f"run {run}: {line}" for line in _run(root / "runs" / run, run)]
+        spec = json.dumps(read_json(root / "runs" / run / "spec.json", AGAIN), sort_keys=True)
         if spec in specs:
             wrong.append(f"runs {specs[spec]} and {run} have the same spec")
         specs[spec] = run
@@ -43,12 +49,7 @@ def check_records(contexts: list[Path], *, root: Path, out: Path) -> int:
     return len(runs)
 
 
-def _runs(context: dict[str, Any]) -> list[str]:
-    return [run for part in context["parts"] for arm in part["arms"] for run in arm["runs"].values()]
-
-
-def _item(path: Path, root: Path) -> Iterator[str]:
-    context = json.loads(path.read_text(encoding="utf-8"))
+def _item(context: dict[str, Any], path: Path, root: Path) -> Iterator[str]:
     name = context["item"]
     page = path.parent.parent.parent / "drawn" / f"{name}.json"
     if not page.is_file():
@@ -56,7 +57,7 @@ def _item(path: Path, root: Path) -> Iterator[str]:
     for part in context["parts"]:
         for arm in part["arms"]:
             for seed, run in arm["runs"].items():
-                record = json.loads((root / "runs" / run / "metrics.json").read_text(encoding="utf-8"))
+                record = read_json(root / "runs" / run / "metrics.json", AGAIN)
                 if str(record["spec"]["seed"]) != seed:
                     yield f"item {name}, arm {arm['name']}: seed {seed} has the run of seed {record['spec']['seed']}"
     with (path.parent / "reference.csv").open(encoding="utf-8", newline="") as file:
@@ -67,7 +68,7 @@ def _item(path: Path, root: Path) -> Iterator[str]:
 
 
 def _run(folder: Path, name: str) -> Iterator[str]:
-    record = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "metrics.json", AGAIN)
     if record["id"] != name:
         yield f"its record is of {record['id']}"
     if record["status"] == "diverged":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from mpno.paper.records import TABLES
+from mpno.paper.records import AGAIN, TABLES, read_table, whole
 from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.specs.files import read_json, write_text
 
 ERROR, EXACT = 0.05, 1e-5
 """Tolerances, relative. Errors: another processor rounds otherwise, and a training carries that on. What follows from
@@ -65,16 +64,17 @@ def compare(new: Path, published: Path) -> Check:
         raise MpnoError(f"{published}: holds no tidy tables; give the folder of published ones")
     cells, outside = 0, []
     for name in sorted(names):
-        for where, mine, theirs, tolerance in _cells(new / name, published / name):
-            cells += 1
-            if not _near(mine, theirs, tolerance):
-                outside.append(f"  {name}: {where}: {mine}, published {theirs}")
+        with whole(str(new / name)):
+            for where, mine, theirs, tolerance in _cells(new / name, published / name):
+                cells += 1
+                if not _near(mine, theirs, tolerance):
+                    outside.append(f"  {name}: {where}: {mine}, published {theirs}")
     return Check(len(names), cells, tuple(outside))
 
 
 def _cells(new: Path, published: Path) -> Iterator[tuple[str, Any, Any, float]]:
     """Place, new value, published value, tolerance."""
-    if not json.loads((published / "context.json").read_text(encoding="utf-8"))["parts"]:
+    if not read_json(published / "context.json", AGAIN).get("parts"):
         return
     errors, arms = (_pair(new, published, name) for name in (TABLES[0], TABLES[2]))
     keys = ["part", "arm", "seed", "resolution", "metric"]
@@ -90,7 +90,7 @@ def _cells(new: Path, published: Path) -> Iterator[tuple[str, Any, Any, float]]:
 
 
 def _pair(new: Path, published: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return pd.read_csv(new / f"{name}.csv"), pd.read_csv(published / f"{name}.csv")
+    return read_table(new / f"{name}.csv"), read_table(published / f"{name}.csv")
 
 
 def _near(mine: Any, theirs: Any, tolerance: float) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.specs.files import read_json, write_text
 from mpno.specs.grid import parse_resolution, shown
 from mpno.specs.sets import errors_of, title_of
 
@@ -29,6 +31,7 @@ STAND_INS = {
 TABLES = ("errors", "history", "arms")
 NONE = "\N{EN DASH}"  # stands where there is no number
 BYTES = ("parameters", "gradients", "optimiser", "activations", "peak")
+AGAIN = "delete it and run `make reproduce`"
 MADE = ("device", "processor", "threads", "versions", "source_digest")
 HISTORY_COLUMNS = ("epoch", "train_loss", "value", "metric", "resolution", "arm", "seed")
 ERROR_COLUMNS = ("arm", "seed", "metric", "resolution", "value", "baseline", "status")
@@ -132,6 +135,9 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
     Raises:
         MpnoError: a record is missing, cannot be read, or is of another run.
     """
+    missing = [key for key in ("item", "title", "parts", "probes", "draws", "scale") if key not in item]
+    if missing:
+        raise MpnoError(f"--item: {missing[0]} is missing; give what the plan says of an item")
     runs, published = root / "runs", read_reference(reference)
     made: dict[str, Any] = {}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
@@ -144,7 +150,8 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
         made = made or {key: first.get(key) for key in MADE if key in first}
         made = made or {key: timed["time"][1].get(key) for key in MADE if key in timed["time"][1]}
         history = _history(part["arms"], runs)
-        rows = [row for arm in part["arms"] for row in _error_rows(part, arm, records)]
+        with whole(f"{runs}, of item {item['item']}"):
+            rows = [row for arm in part["arms"] for row in _error_rows(part, arm, records)]
         tables = {
             "errors": _with_first_epoch(pd.DataFrame(rows, columns=None if rows else list(ERROR_COLUMNS)), history),
             "history": history,
@@ -176,18 +183,18 @@ def load_item(path: str | Path) -> ItemTables:
     if not (folder / "context.json").is_file():
         raise MpnoError(f"{path}: no results there yet; make them with `make item ITEM={folder.name}`")
     whole = _read_json(folder / "context.json")
-    frames = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES if whole["parts"]}
+    frames = {name: read_table(folder / f"{name}.csv") for name in TABLES if whole["parts"]}
     for name in ("errors", "history"):
         if name in frames:
             frames[name]["resolution"] = [parse_resolution(value) for value in frames[name]["resolution"]]
-    reference = pd.read_csv(folder / "reference.csv")
+    reference = read_table(folder / "reference.csv")
     context = {key: value for key, value in whole.items() if key not in ("parts", "probes")}
     parts = {}
     for part in whole["parts"]:
         own = {name: _of_part(frame, part["name"]) for name, frame in frames.items()}
         merged = {**context, **part, "part": part["name"]}
         parts[part["name"]] = ItemData(context=merged, reference=reference, **own)
-    probes = {name: pd.read_csv(folder / f"{name}.csv") for name in whole["probes"]}
+    probes = {name: read_table(folder / f"{name}.csv") for name in whole["probes"]}
     return ItemTables(context, parts, probes, reference)
 
 
@@ -199,8 +206,10 @@ def _read_arms(root: Path, kind: str, name: str | None) -> tuple[dict[str, Any],
     """The entries of a record of times or of memory by arm, and the record."""
     if name is None:
         return {}, {}
-    record = _read_json(root / kind / f"{name}.json")
-    return {entry["arm"]: entry for entry in record["arms"]}, record
+    path = root / kind / f"{name}.json"
+    record = _read_json(path)
+    with whole(str(path)):
+        return {entry["arm"]: entry for entry in record["arms"]}, record
 
 
 def _here() -> dict[str, Any]:
@@ -217,7 +226,7 @@ def read_reference(path: Path) -> pd.DataFrame:
     header = ",".join(REFERENCE_COLUMNS)
     if not path.is_file():
         raise MpnoError(f"{path}: is missing; write the line {header} where nothing is published")
-    frame = pd.read_csv(path)
+    frame = read_table(path)
     if tuple(frame.columns) != REFERENCE_COLUMNS:
         raise MpnoError(f"{path}: columns are {','.join(map(str, frame.columns))}; they must be {header}")
     unknown = [tag for tag in frame["provenance"] if tag not in PROVENANCE]
@@ -227,12 +236,36 @@ def read_reference(path: Path) -> pd.DataFrame:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MpnoError(f"{path}: is missing; make it with `make reproduce`")
+    return read_json(path, AGAIN)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The CSV file `path`.
+
+    Raises:
+        MpnoError: it is missing, or no table.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return pd.read_csv(path)
     except FileNotFoundError:
         raise MpnoError(f"{path}: is missing; make it with `make reproduce`") from None
-    except json.JSONDecodeError as error:
-        raise MpnoError(f"{path}: not JSON ({error}); delete it and run `make reproduce`") from None
+    except (OSError, ValueError) as error:
+        raise MpnoError(f"{path}: no table ({error}); {AGAIN}") from None
+
+
+@contextmanager
+def whole(what: str) -> Iterator[None]:
+    """Turn what is missing in a file of records, or of another kind than it should be, into one line that names it.
+
+    Raises:
+        MpnoError: something is.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise MpnoError(f"{what}: is not whole ({error!r}); {AGAIN}") from None
 
 
 def _read_run(folder: Path, name: str) -> dict[str, Any]:
@@ -294,10 +327,7 @@ def _history(arms: list[dict[str, Any]], runs: Path) -> pd.DataFrame:
     for arm in arms:
         for seed, name in arm["runs"].items():
             path = runs / name / "history.csv"
-            try:
-                frame = pd.read_csv(path)
-            except FileNotFoundError:
-                raise MpnoError(f"{path}: is missing; make it with `make reproduce`") from None
+            frame = read_table(path)
             if frame.empty:  # its columns have no types, which would become those of all
                 continue
             errors = [column for column in frame if "@" in column]

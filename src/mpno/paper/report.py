@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mpno.specs import MpnoError
-from mpno.specs.files import write_text
+from mpno.paper.records import AGAIN, whole
+from mpno.specs.files import read_json, write_text
 
 FILES = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg", "csv")}
+FACTS = ("scale", "device", "processor", "threads", "changes")
 _UNITS = {"l2": "L2", "h1": "H1", "seconds_per_epoch": "seconds per epoch", "memory": "memory"}
 EVIDENCE_TEXT = {
     "native": "the processor has the instructions; values, times and memory are the setting's own",
@@ -28,22 +28,22 @@ def write_report(pages: list[Path], *, out: Path) -> None:
     Raises:
         MpnoError: a file is missing or broken.
     """
-    items = [_read(path) for path in pages]
-    first = next((item["context"] for item in items if item["context"].get("versions")), items[0]["context"])
+    contexts: list[dict[str, Any]] = []
+    sections: list[dict[str, Any]] = []
+    for path in pages:
+        page = read_json(path, AGAIN)
+        with whole(str(path)):
+            context = page["context"]
+            contexts.append({key: context[key] for key in FACTS} | {"versions": context.get("versions")})
+            sections.append(_section(page))
+    first = next((context for context in contexts if context["versions"]), contexts[0])
     environment = Environment(
         loader=PackageLoader("mpno.paper", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
-        first=first, items=[_section(item) for item in items], evidence=EVIDENCE_TEXT, versions=first["versions"] or {}
+        first=first, items=sections, evidence=EVIDENCE_TEXT, versions=first["versions"] or {}
     )
     write_text(out, page)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise MpnoError(f"{path}: cannot be read ({error}); delete it and run `make reproduce`") from None
 
 
 def _section(page: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from mpno.plan.config import Config, load_config
 from mpno.plan.cost import data_bytes, run_bytes
-from mpno.plan.digest import probe_kinds, room_digest
+from mpno.plan.digest import drawers, probe_kinds, room_digest
 from mpno.plan.experiment import Experiment, Part, Probe, ProbeScale, load_experiments
 from mpno.plan.planned import Item, PlannedArm, PlannedPart, PlannedProbe
 from mpno.plan.predicted import Need, read_predicted
-from mpno.plan.source import Look, check_import, settle
+from mpno.plan.source import Look, check_import, mapping, settle
 from mpno.specs import (
     DataSpec,
     MpnoError,
@@ -31,6 +31,7 @@ from mpno.specs import (
     set_dotted,
     spec_fields,
 )
+from mpno.specs.errors import inside
 from mpno.specs.sets import SETS
 
 GLANCE = (8, 4)
@@ -175,6 +176,11 @@ def load_plan(overrides: Mapping[str, Any], *, root: Path, results: str = "resul
         MpnoError: one line for the first mistake found.
     """
     config = load_config(root / "config.yaml", dict(overrides))
+    if config.drawn_from is not None and not Path(config.drawn_from).is_dir():
+        raise MpnoError(
+            f"config.yaml: drawn_from is {config.drawn_from!r}, where no folder is; give that of tidy tables, as in "
+            "results/published/tidy"
+        )
     return build_plan(config, root / "workflow" / "experiments", results=results, look=look)
 
 
@@ -182,7 +188,7 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
     """Resolve `config` against the experiment files of `experiments_dir`. Equal specs become one run.
 
     Raises:
-        MpnoError: an item is unknown, a spec is wrong, or a change makes two arms the same.
+        MpnoError: an item is unknown or nothing draws it, a spec is wrong, or a change makes two arms the same.
     """
     experiments = load_experiments(experiments_dir)
     items: dict[str, Item] = {}
@@ -192,6 +198,8 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
     for name in _chosen(config, experiments):
         experiment = experiments[name]
         where = experiments_dir / f"{name}.yaml"
+        if experiment.drawer not in drawers():  # which would come out only after the last training
+            raise MpnoError(f"{where}: is drawn by {experiment.drawer!r}; {allowed(experiment.drawer, drawers())}")
         parts = tuple(_part(part, experiment, config, where, look, notes) for part in experiment.parts)
         parts = _measured(name, parts)
         probes = tuple(_probe(probe, experiment, parts, config, where) for probe in experiment.probes)
@@ -234,19 +242,23 @@ def _part(
     seeds = (config.seeds or scale.seeds or ()) if scale.seeds else ()
     planned = []
     seen: dict[str, str] = {}
+    recipe = f", recipe {part.recipe}" if part.recipe else ""
     for arm in part.arms_at(config.scale):
+        own = f"{where}, part {part.name}{recipe}, arm {arm.name}, scale {config.scale}"
         values: dict[str, Any] = {**part.base, "scale": config.scale}
-        for key, value in {**scale.set, **arm.set}.items():
-            values = set_dotted(values, key, value)
-        home = values.get("data", {}).get("name", "darcy")
-        values, why = settle(values, (), look, home=home)
-        build_spec(values, where=f"{where}, part {part.name}, arm {arm.name}, scale {config.scale}")
-        for key, value in config.settings.items():
-            values = set_dotted(open_precision(values, key), key, value)
-        values, changed = settle(values, config.settings, look, home=home)
-        spec = build_spec(
-            values, where=f"config.yaml, set {' '.join(config.changes)} ({experiment.item}, arm {arm.name})"
-        )
+        with inside(own):
+            for key, value in {**scale.set, **arm.set}.items():
+                values = set_dotted(values, key, value)
+            home = mapping(values, "data").get("name", "darcy")
+            values, why = settle(values, (), look, home=home)
+        build_spec(values, where=own)
+
+        changes = f"config.yaml, set {' '.join(config.changes)} ({experiment.item}, arm {arm.name})"
+        with inside(changes):
+            for key, value in config.settings.items():
+                values = set_dotted(open_precision(values, key), key, value)
+            values, changed = settle(values, config.settings, look, home=home)
+        spec = build_spec(values, where=changes)
         check_import(spec.data, look)
         notes |= dict.fromkeys(filter(None, [changed or why]))
         if spec.id in seen:

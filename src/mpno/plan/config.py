@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, WithJsonSchema, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from mpno.plan.files import parse_setting, read_yaml, validate
 from mpno.specs.names import Scale, SourceChoice
+from mpno.specs.numbers import Seed
 
 Words = Annotated[
     tuple[str, ...],
@@ -16,7 +17,7 @@ Words = Annotated[
 ]
 _SEED = {"type": "integer", "minimum": 0}
 Seeds = Annotated[
-    tuple[NonNegativeInt, ...],
+    tuple[Seed, ...],
     WithJsonSchema({"anyOf": [_SEED, {"type": "string"}, {"type": "array", "items": _SEED, "minItems": 1}]}),
 ]
 

@@ -75,6 +75,11 @@ def probe_kinds(package: Path = PACKAGE) -> list[str]:
     return sorted(kind for kind in found if kind != "inputs")
 
 
+def drawers(package: Path = PACKAGE) -> list[str]:
+    """The modules that may draw an item."""
+    return sorted(path.stem for path in (package / "paper" / "items").glob("[a-z]*.py"))
+
+
 def _probe(kind: str, package: Path) -> str:
     """The module of a kind; where there is none, the place where it would be looked for first."""
     places = [f"{folder}/{kind}.py" for folder in PROBES]

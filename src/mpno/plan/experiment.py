@@ -12,24 +12,25 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
 from mpno.plan.files import read_yaml, validate
+from mpno.plan.source import mapping
 from mpno.specs import MpnoError, allowed, spec_fields
 from mpno.specs.names import SCALES, Loss, Scale
+from mpno.specs.numbers import Seed
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-Seeds = tuple[NonNegativeInt, ...]
+Seeds = tuple[Seed, ...]
 
 
 class Strict(BaseModel):
     """A value object: unknown keys are refused, fields cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Arm(Strict):
@@ -143,7 +144,7 @@ class Part(Strict):
     @property
     def home(self) -> str:
         """The data set."""
-        return (self.base.get("data") or {}).get("name", "darcy")
+        return mapping(self.base, "data").get("name", "darcy")
 
 
 class ProbeScale(Strict):

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mpno.plan.yaml_text import load
 from mpno.specs import MpnoError, one_line, spec_fields
 
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST = 2**20
+"""Bytes of a file that a person writes."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in `path`.
 
     Raises:
-        MpnoError: there is no such file, it is not YAML, or it is not a mapping.
+        MpnoError: there is no such file, it is not plain YAML in UTF-8, or it is not a mapping.
     """
+    text = _read(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MpnoError(f"{path}: there is no such file; run from the repository's root") from None
+        values = load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -32,6 +35,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise MpnoError(f"{path}: holds a {type(values).__name__}; it must hold keys with values")
     return values
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise MpnoError(f"{path}: has {path.stat().st_size} bytes; allowed: {LARGEST}; write a shorter file")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MpnoError(f"{path}: there is no such file; run from the repository's root") from None
+    except OSError as error:
+        raise MpnoError(f"{path}: cannot be read ({error.strerror}); put a YAML file there") from None
+    except UnicodeDecodeError as error:
+        raise MpnoError(f"{path}: byte {error.start} is no UTF-8; save the file as UTF-8") from None
 
 
 def validate(
@@ -49,10 +65,11 @@ def validate(
 
 def parse_value(text: str) -> Any:
     """Read the value of ``key=value`` as YAML does, but with numbers such as 2e-3 as numbers."""
+    if "e" in text.lower():
+        with suppress(ValueError):
+            return float(text)
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except ValueError:
-        return yaml.safe_load(text)
+        return load(text)
     except yaml.YAMLError:
         return text
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from mpno.plan.build import open_precision
 from mpno.plan.experiment import Arm, Experiment, Part
 from mpno.plan.files import parse_setting
-from mpno.plan.source import Look, check_import, settle
+from mpno.plan.source import Look, check_import, mapping, settle
 from mpno.specs import SCALES, MpnoError, RunSpec, allowed, build_spec, set_dotted
 from mpno.specs.models import ARCHITECTURES
 from mpno.specs.names import DATASETS, Scale
@@ -30,7 +30,7 @@ class Recipe:
 
     @property
     def model(self) -> str:
-        return (self.values.get("model") or {}).get("name", "fno")
+        return mapping(self.values, "model").get("name", "fno")
 
     @property
     def label(self) -> str:
@@ -128,7 +128,7 @@ def _with_model(recipe: Recipe, model: str | None) -> tuple[dict[str, Any], str]
         return values, ""
     kept: dict[str, Any] = {}
     if ARCHITECTURES.get(model) is ARCHITECTURES.get(recipe.model):
-        kept = {key: value for key, value in (values.get("model") or {}).items() if key != "contraction"}
+        kept = {key: value for key, value in mapping(values, "model").items() if key != "contraction"}
     else:
         # What suits one architecture may not be for another.
         values.pop("precision", None)
@@ -138,9 +138,9 @@ def _with_model(recipe: Recipe, model: str | None) -> tuple[dict[str, Any], str]
 
 def _for_bodies(values: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     """What a recipe for fields needs for bodies: they come one at a time, without H1 error, in any units."""
-    if (values.get("data") or {}).get("name") not in BODIES or "training" in said:
+    if mapping(values, "data").get("name") not in BODIES or "training" in said:
         return values
     wanted = {"batch_size": 1, "loss": "l2", "normalise_output": True}
-    training = {**(values.get("training") or {})}
+    training = {**mapping(values, "training")}
     training |= {key: value for key, value in wanted.items() if f"training.{key}" not in said}
     return {**values, "training": training}

@@ -199,21 +199,26 @@ def narrow(markdown: str, left_out: tuple[str, ...] = LEFT_OUT) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def load_specs(text: str) -> list[dict[str, Any]]:
-    """Read one spec or a list of specs from JSON text or the file it names.
+def load_specs(text: str, option: str = "--spec") -> list[dict[str, Any]]:
+    """Read one spec or a list of specs from JSON text or the file it names; `option` says whose value it is.
 
     Raises:
         MpnoError: it is neither.
     """
-    source = "--spec"
+    source = option
     if not text.lstrip().startswith(("{", "[")):
         source = text
         try:
             text = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise MpnoError(f"{source}: {error.strerror}; give JSON or the path of a JSON file") from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not text"
+            raise MpnoError(f"{source}: {why}; give JSON or the path of a JSON file") from None
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MpnoError(f"{source}: not JSON ({error}); give JSON or the path of a JSON file") from None
-    return values if isinstance(values, list) else [values]
+    specs = values if isinstance(values, list) else [values]
+    if not specs or not all(isinstance(spec, dict) for spec in specs):
+        kinds = ", ".join(sorted({type(spec).__name__ for spec in specs})) or "nothing"
+        raise MpnoError(f"{source}: holds {kinds}; give a JSON object, or a list of them")
+    return specs

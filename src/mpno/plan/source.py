@@ -59,7 +59,9 @@ def settle(
     Raises:
         MpnoError: an imported set is not there, or lacks what is asked of it.
     """
-    data = dict(values.get("data") or {})
+    data = dict(mapping(values, "data"))
+    if not isinstance(values.get("data") or {}, Mapping) or not isinstance(data.get("name", home), str):
+        return dict(values), None  # the spec says what is wrong
     known = set(data) if "data" in said else {key.removeprefix("data.") for key in said if key.startswith("data.")}
     name, source = data.get("name", home), data.get("source", "fetch")
     if name not in DATASETS and ("source" not in known or source == "auto") and look and name in look().imports():
@@ -91,6 +93,12 @@ def check_import(spec: DataSpec, look: Look | None) -> None:
         raise MpnoError(f"data: {missing}")
 
 
+def mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The part of nested `values` at `key`; nothing where it is no mapping, of which the spec says what is wrong."""
+    found = values.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def fitted_modes(grid: Sequence[int]) -> list[int]:
     """Modes per axis for a grid nobody has tuned: half the points, up to ``MODES_MOST``."""
     return [max(1, min(points // 2, MODES_MOST[len(grid)])) for points in grid]
@@ -119,26 +127,31 @@ def _with_import(
     pairs, axes = _pairs(data["name"], look)
     train = [resolution for split, resolution in pairs if split == "train"]
     tests = [resolution for split, resolution in pairs if split == "test"]
-    resolution = data.get("resolution", train[0])
-    asked = data.get("test_resolutions", tests)
+    if not train or not tests:
+        lacks = "test" if train else "train"
+        raise MpnoError(f"data: the imported set {data['name']!r} has no {lacks} samples; import it again (--replace)")
+    try:
+        asked = DataSpec.model_validate({"resolution": train[0], "test_resolutions": tests, **data})
+    except ValidationError:
+        return {**values, "data": data}  # the spec says what is wrong
     found = {
-        "resolution": resolution,
+        "resolution": asked.resolution,
         "test_resolutions": tests,
-        "n_train": pairs.get(("train", resolution)) or 1,
-        "n_test": min((pairs["test", test] or 1 for test in asked if ("test", test) in pairs), default=1),
+        "n_train": pairs.get(("train", asked.resolution)) or 1,
+        "n_test": min((pairs["test", r] or 1 for r in asked.test_resolutions if ("test", r) in pairs), default=1),
     }
     out = {**values, "data": {**found, **data}}
-    model = values.get("model") or {}
+    model = mapping(values, "model")
     fields = getattr(ARCHITECTURES.get(model.get("name", "fno")), "model_fields", ())
     on_grid = "modes" in fields and model.get("name") != "gino"  # whose modes are those of its latent grid
     if not {"model", "model.modes"} & set(said) and on_grid:
-        smallest = [min(side) for side in zip(*(grid_of(r, axes) for r in (resolution, *tests)), strict=True)]
+        smallest = [min(side) for side in zip(*(grid_of(r, axes) for r in (asked.resolution, *tests)), strict=True)]
         if model.get("name") == "sfno":  # of the sphere's 2n longitudes, orders up to n are resolved
             smallest[-1] //= 2
         out["model"] = {**model, "modes": fitted_modes(smallest)}
     if not {"training", "training.normalise_output"} & set(said):
         # Any units may come: the model learns the standardised target, errors stay in the data's units.
-        out["training"] = {**values.get("training", {}), "normalise_output": True}
+        out["training"] = {**mapping(values, "training"), "normalise_output": True}
     return out
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveFloat, model_validator
 
 from mpno.specs.names import ContractionOption, Factorization, PathStrategy, WeightLayout
+from mpno.specs.numbers import Count
 
-Rank = PositiveInt | PositiveFloat | tuple[PositiveInt, ...]
+Rank = Count | PositiveFloat | tuple[Count, ...]
 
 
 class ContractionSpec(BaseModel):
@@ -26,7 +27,7 @@ class ContractionSpec(BaseModel):
     Source: paper, section 4.2 and Appendix B.12.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     factorization: Factorization = "dense"
     rank: Rank | None = None

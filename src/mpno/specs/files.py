@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mpno.specs.errors import MpnoError
 
@@ -45,6 +47,23 @@ def writing(place: Path) -> Iterator[None]:
         raise MpnoError(
             f"{place}: cannot be written ({error.strerror or error}); make room or allow it, and call again"
         ) from None
+
+
+def read_json(path: Path, way_out: str) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        MpnoError: it cannot be read or is no JSON object; `way_out` ends the message.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MpnoError(f"{path}: cannot be read ({error.strerror}); {way_out}") from None
+    except (ValueError, RecursionError) as error:
+        raise MpnoError(f"{path}: not JSON ({error}); {way_out}") from None
+    if not isinstance(values, dict):
+        raise MpnoError(f"{path}: holds a {type(values).__name__}, not an object; {way_out}")
+    return values
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,25 +9,36 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-_GRID = re.compile(r"[1-9]\d*(x[1-9]\d*){1,2}")
+FINEST = 10**6
+"""Points along an axis, more than any grid has."""
+_GRID = re.compile(r"[1-9][0-9]{0,5}(x[1-9][0-9]{0,5}){1,2}")
 
 
 def _canonical(value: Any) -> int | str:
     """The one way a resolution is written: axes that are alike are one number, so that 60 and ``60x60`` are equal."""
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= FINEST:
         return value
     if isinstance(value, str) and _GRID.fullmatch(value):
         points = {int(part) for part in value.split("x")}
         return points.pop() if len(points) == 1 else value
-    raise ValueError("must be points along each axis: a number greater than 0, or a text such as 60x100")
+    raise ValueError(
+        f"must be points along each axis: a number greater than 0 (at most {FINEST}), or a text such as 60x100"
+    )
 
 
 Resolution = Annotated[
     int | str,
     BeforeValidator(_canonical),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_GRID.pattern}$"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": FINEST},
+                {"type": "string", "pattern": f"^{_GRID.pattern}$"},
+            ]
+        }
+    ),
 ]
 """Points along each axis: an int, as many axes as there are, or one number per axis in the order of the arrays."""
 

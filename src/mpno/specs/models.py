@@ -11,19 +11,19 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
     Tag,
     model_validator,
 )
 
 from mpno.specs.contraction import ContractionSpec
 from mpno.specs.names import MODELS, Embedding, Norm, Skip
+from mpno.specs.numbers import Count, Layers
 
 
 class Architecture(BaseModel):
     """A value object: unknown keys are refused, fields cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def title(self) -> str:
@@ -44,9 +44,9 @@ class FNOSpec(Architecture):
     """
 
     name: Literal["fno", "tfno"] = "fno"
-    modes: tuple[PositiveInt, ...] = Field(default=(12, 12), min_length=1, max_length=3)
-    width: PositiveInt = 32
-    layers: PositiveInt = 4
+    modes: tuple[Count, ...] = Field(default=(12, 12), min_length=1, max_length=3)
+    width: Count = 32
+    layers: Layers = 4
     lifting_ratio: PositiveFloat = 2.0
     projection_ratio: PositiveFloat = 2.0
     mlp_expansion: PositiveFloat = 0.5
@@ -69,9 +69,9 @@ class SFNOSpec(Architecture):
     """The spherical Fourier neural operator. `modes` are (degrees, orders) kept of the spherical harmonics."""
 
     name: Literal["sfno"] = "sfno"
-    modes: tuple[PositiveInt, PositiveInt] = (16, 16)
-    width: PositiveInt = 32
-    layers: PositiveInt = 4
+    modes: tuple[Count, Count] = (16, 16)
+    width: Count = 32
+    layers: Layers = 4
     lifting_ratio: PositiveFloat = 2.0
     projection_ratio: PositiveFloat = 2.0
     mlp_expansion: PositiveFloat = 0.5
@@ -90,9 +90,9 @@ class GINOSpec(Architecture):
     """
 
     name: Literal["gino"] = "gino"
-    modes: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 8)
-    width: PositiveInt = 32
-    layers: PositiveInt = 4
+    modes: tuple[Count, Count, Count] = (8, 8, 8)
+    width: Count = 32
+    layers: Layers = 4
     lifting_ratio: PositiveFloat = 2.0
     projection_ratio: PositiveFloat = 4.0
     mlp_expansion: PositiveFloat = 0.5
@@ -102,19 +102,19 @@ class GINOSpec(Architecture):
     padding: NonNegativeFloat = 0.0
     contraction: ContractionSpec | None = None
     radius: PositiveFloat = 0.1
-    frequencies: PositiveInt = 8
+    frequencies: Count = 8
     embedding: Embedding = "nerf"
-    in_hidden: tuple[PositiveInt, ...] = Field(default=(32, 32), min_length=1)
-    out_hidden: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1)
-    encoded: PositiveInt = 3
+    in_hidden: tuple[Count, ...] = Field(default=(32, 32), min_length=1)
+    out_hidden: tuple[Count, ...] = Field(default=(64, 32), min_length=1)
+    encoded: Count = 3
 
 
 class UNetSpec(Architecture):
     """The U-Net baseline: `depth` halvings of the grid, `features` channels on the finest, doubled at each halving."""
 
     name: Literal["unet"] = "unet"
-    features: PositiveInt = 64
-    depth: PositiveInt = 4
+    features: Count = 64
+    depth: Layers = 4
 
 
 def _name_of(value: Any) -> Any:

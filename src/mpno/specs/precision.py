@@ -35,7 +35,7 @@ _LAYERS_SCHEMA = {
 }
 
 
-class PrecisionSetting(BaseModel, frozen=True, extra="forbid"):
+class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What runs in low precision: ``full``, ``amp``, ``half``, ``mixed`` (amp + half) or the paper's ``schedule``.
 
     Reads from its short form too (:mod:`mpno.specs.notation`), which :attr:`label` writes.

@@ -13,9 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -27,6 +25,7 @@ from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.grid import Resolution, by_size, grid_of, resolved_degrees
 from mpno.specs.models import ARCHITECTURES, FNOSpec, ModelSpec, SFNOSpec, UNetSpec
 from mpno.specs.names import DATASETS, Loss, Medium, Optimizer, RunTransform, Scale, Scheduler, Source
+from mpno.specs.numbers import Count, Seed, Threads
 from mpno.specs.precision import PrecisionSetting
 from mpno.specs.public import lacking, ships
 from mpno.specs.sets import BODIES, imported_folder
@@ -35,7 +34,7 @@ from mpno.specs.sets import BODIES, imported_folder
 class Frozen(BaseModel):
     """A value object: unknown keys are refused, fields cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 IMPORT_NAME = r"[a-z0-9][a-z0-9-]{0,39}"
@@ -55,13 +54,13 @@ class DataSpec(Frozen):
     viscosity: PositiveFloat | None = Field(default=None, description="null: what the generator states")
     resolution: Resolution = 16
     test_resolutions: tuple[Resolution, ...] = Field(default=(16, 32), min_length=1)
-    n_train: PositiveInt = 1000
-    n_test: PositiveInt = 50
-    n_test_finer: PositiveInt | None = Field(
+    n_train: Count = 1000
+    n_test: Count = 50
+    n_test_finer: Count | None = Field(
         default=None, description="test samples on grids finer than the training one; null: n_test"
     )
-    seed: NonNegativeInt = 0
-    points: PositiveInt | None = Field(
+    seed: Seed = 0
+    points: Count | None = Field(
         default=None, description="surface points taken of each body, in training and tests; null: all"
     )
 
@@ -156,7 +155,7 @@ class SchedulerSpec(Frozen):
     """one-cycle peaks at the optimiser's lr; step multiplies lr by gamma every step_epochs epochs."""
 
     name: Scheduler = "one-cycle"
-    step_epochs: PositiveInt | None = None
+    step_epochs: Count | None = None
     gamma: PositiveFloat | None = None
 
     @model_validator(mode="after")
@@ -177,13 +176,13 @@ class TrainingSpec(Frozen):
     gradients of this many batches are summed before the weights are updated (the paper tries 3).
     """
 
-    epochs: PositiveInt = 60
-    batch_size: PositiveInt = 32
+    epochs: Count = 60
+    batch_size: Count = 32
     loss: Loss = "l2"
     normalise_output: bool = False
     loss_scaling: Literal["dynamic"] | PositiveFloat | None = None
     grad_clip: PositiveFloat | None = None
-    delayed_updates: int | None = Field(default=None, ge=2)
+    delayed_updates: int | None = Field(default=None, ge=2, le=10**9)
 
     @field_validator("loss_scaling", mode="before")
     @classmethod
@@ -217,8 +216,8 @@ class RunSpec(Frozen):
     optimizer: OptimizerSpec = OptimizerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     training: TrainingSpec = TrainingSpec()
-    seed: NonNegativeInt = 0
-    threads: PositiveInt = 1
+    seed: Seed = 0
+    threads: Threads = 1
     scale: Scale = "desk"
 
     @model_validator(mode="before")

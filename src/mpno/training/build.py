@@ -10,22 +10,42 @@ from torch import Tensor, nn
 from mpno.models import make_model
 from mpno.specs import MpnoError, RunSpec
 from mpno.training.losses import relative_h1, relative_l2
+from mpno.training.samples import memory
+
+COPIES = 4
+"""Weights, gradients, and the two moments of Adam."""
 
 
 def build_model(spec: RunSpec, in_channels: int, out_channels: int, latent_channels: int = 1) -> nn.Module:
     """The model of `spec`, initialised from its seed alone: arms that share a seed share initial weights.
 
     Where the precision is a schedule, it starts in the first phase.
+
+    Raises:
+        MpnoError: its weights and what an optimiser keeps of them are more than the memory.
     """
+
+    def made() -> nn.Module:
+        return make_model(
+            spec.model,
+            in_channels,
+            out_channels,
+            precision=spec.precision.at(0.0),
+            transform=spec.transform,
+            latent_channels=latent_channels,
+        )
+
+    device = torch.empty(0).device
+    if device.type != "meta":
+        with torch.device("meta"):
+            weights = sum(parameter.nbytes for parameter in made().parameters())
+        if COPIES * weights > memory(device):
+            raise MpnoError(
+                f"the model of {spec.id} needs {COPIES * weights} bytes with gradients and optimiser; there are "
+                f"{memory(device)}: lower model.width, model.modes or model.layers"
+            )
     torch.manual_seed(spec.seed)
-    return make_model(
-        spec.model,
-        in_channels,
-        out_channels,
-        precision=spec.precision.at(0.0),
-        transform=spec.transform,
-        latent_channels=latent_channels,
-    )
+    return made()
 
 
 def build_optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mpno.datasets import Normaliser
 from mpno.models import load
-from mpno.models.saving import read_header
+from mpno.models.saving import Header, read_header
 from mpno.numerics import evidence_of
 from mpno.specs import MpnoError, PrecisionSetting, RunSpec, build_spec
 from mpno.specs.names import Evidence, SphericalTransform, Transform
@@ -122,10 +122,38 @@ def load_run(
         precision=spec.precision.at(1.0),
         transform=spec.transform if header.model.name != "unet" else None,
     )
-    scaling = header.more.get("scaling", {})
-    normalisers = [Normaliser(**_tuples(scaling[key])) if key in scaling else None for key in ("input", "output")]
-    bodies = BodyScaling.from_json(header.more["bodies"]) if "bodies" in header.more else None
-    return FinishedRun(trained, spec, model, normalisers[0], normalisers[1], scaling.get("periodic"), bodies)
+    normalisers, periodic, bodies = _scaling(header, str(run))
+    return FinishedRun(trained, spec, model, *normalisers, periodic, bodies)
+
+
+def _scaling(
+    header: Header, where: str
+) -> tuple[tuple[Normaliser | None, Normaliser | None], bool | None, BodyScaling | None]:
+    """What maps the data's units to the model's and back: of fields the normalisers and whether they are periodic."""
+    try:
+        if "bodies" in header.more:
+            bodies = BodyScaling.from_json(header.more["bodies"])
+            known = [bodies.sdf, bodies.pressure, *([bodies.inlet_speed] if bodies.inlet_speed else [])]
+            if np.asarray(bodies.box, np.float64).shape != (2, 3) or not all(_fits(one, 1) for one in known):
+                raise ValueError("box or statistics do not fit")
+            return (None, None), None, bodies
+        kept = header.more.get("scaling")
+        if kept is None:
+            return (None, None), None, None
+        one, two = (Normaliser(**_tuples(kept[key])) for key in ("input", "output"))
+        if not (_fits(one, header.in_channels) and _fits(two, header.out_channels)):
+            raise ValueError("statistics are not one finite number per channel")
+        return (one, two), bool(kept["periodic"]), None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise MpnoError(
+            f"{where}: its scaling of inputs and outputs cannot be read ({error}); train it again"
+        ) from None
+
+
+def _fits(scaling: Normaliser, channels: int) -> bool:
+    mean, std = np.asarray(scaling.mean, np.float64), np.asarray(scaling.std, np.float64)
+    finite = bool(np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all())
+    return mean.shape == std.shape == (channels,) and finite
 
 
 def _tuples(values: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:

@@ -71,7 +71,7 @@ def predict_run(
     refuse_tf32()
     if finished.run.data.name in BODIES:
         given = given_bodies(finished, file, key, layout)
-        _write_file(out, finished, given, lambda written: write_pressures(finished, given, written, progress))
+        _write_file(file, out, finished, given, lambda written: write_pressures(finished, given, written, progress))
         return finished
     if holds_bodies(file):
         raise MpnoError(f"{file}: is a store of bodies; {finished.run.id} takes fields on a grid: give a file of those")
@@ -79,17 +79,17 @@ def predict_run(
         where, array = arrays.get(key)
         values = fields(where, array, layout or _layout(where, array.shape, finished))
         _check(values, finished)
-        _write_file(out, finished, values, lambda written: _write(finished, values, written, progress))
+        _write_file(file, out, finished, values, lambda written: _write(finished, values, written, progress))
     return finished
 
 
 def _write_file(
-    out: Path, finished: FinishedRun, given: Fields | GivenBodies, write: Callable[[h5py.File], None]
+    file: Path, out: Path, finished: FinishedRun, given: Fields | GivenBodies, write: Callable[[h5py.File], None]
 ) -> None:
     try:
         with replacing(out) as temporary, h5py.File(temporary, "w") as written:
             write(written)
-            written.attrs.update(_attributes(finished, given))
+            written.attrs.update(_attributes(finished, given, file))
     except OSError as error:
         raise MpnoError(f"{out}: cannot be written ({error}); make room or choose another folder") from None
 
@@ -178,14 +178,14 @@ def _check_out(out: Path, file: Path) -> None:
         raise MpnoError(f"{out}: is the file of the inputs; choose another")
 
 
-def _attributes(finished: FinishedRun, given: Fields | GivenBodies) -> dict[str, str]:
+def _attributes(finished: FinishedRun, given: Fields | GivenBodies, file: Path) -> dict[str, str]:
     return {
         "run": finished.run.id,
         "spec": finished.run.canonical(),
         "precision": finished.setting.label,
         "transform": finished.spec.transform,
         "evidence": finished.evidence,
-        "input": given.where,
+        "input": given.where.removeprefix(f"{file.parent}/"),  # the folder is this machine's
         "layout": "v" if isinstance(given, GivenBodies) else "n c " + " ".join(given.axes),
         "created_by": f"mpno {mpno.__version__}",
     }

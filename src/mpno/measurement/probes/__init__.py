@@ -38,26 +38,31 @@ def answer(question: str, *, out: Path, packages: Sequence[str] = (__name__,)) -
     try:
         asked = json.loads(question)
         kind, settings, entries = (asked[key] for key in ("kind", "settings", "arms"))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if not (isinstance(kind, str) and isinstance(settings, dict) and isinstance(entries, list)):
+            raise TypeError("kind is a text, settings are an object, arms are a list")
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise MpnoError(f"--ask: {error!r}; give JSON with kind, settings and arms") from None
     arms = [_arm(entry) for entry in entries]
     torch.set_num_threads(max((arm.spec.threads for arm in arms), default=1))
     refuse_tf32()
-    places = [name for name in packages if importlib.util.find_spec(f"{name}.{kind}")]
-    if not places:
-        raise MpnoError(f"--ask: kind is {kind!r}; there is no such module in {' or '.join(packages)}")
-    module = importlib.import_module(f"{places[0]}.{kind}")
-    rows = getattr(module, kind)(arms, settings)
+    places = [name for name in packages if kind.isidentifier() and importlib.util.find_spec(f"{name}.{kind}")]
+    probe = getattr(importlib.import_module(f"{places[0]}.{kind}"), kind, None) if places else None
+    if probe is None:
+        raise MpnoError(f"--ask: kind is {kind!r}; there is no such probe in {' or '.join(packages)}; choose one")
+    rows = probe(arms, settings)
     if not rows:
         raise MpnoError(f"probe {kind}: answers nothing to {len(arms)} arms; ask it arms that have finished runs")
     write_text(out, _csv(rows))
     return rows
 
 
-def _arm(entry: Mapping[str, Any]) -> ProbedArm:
-    spec = build_spec(entry["spec"], where=f"--ask, arm {entry['name']}")
-    runs = {int(seed): Path(folder) for seed, folder in entry["runs"].items()}
-    return ProbedArm(entry["part"], entry["name"], spec, Path(entry["data"]), runs)
+def _arm(entry: Any) -> ProbedArm:
+    try:
+        name, part, data, values = entry["name"], entry["part"], Path(entry["data"]), entry["spec"]
+        runs = {int(seed): Path(folder) for seed, folder in entry["runs"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MpnoError(f"--ask: arm {entry!r} ({error!r}); give it part, name, spec, data and runs") from None
+    return ProbedArm(part, name, build_spec(values, where=f"--ask, arm {name}"), data, runs)
 
 
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
