@@ -28,7 +28,7 @@ def test_a_check_that_fails_is_status_1(
 ) -> None:
     case = judged("one", found, "equal", expected=1)
     asked = [Question("only", "whether it is so", "none", 1.0, lambda _: Answer([case]))]
-    monkeypatch.setattr(run, "questions", lambda _: asked)
+    monkeypatch.setattr(run, "questions", lambda: asked)
     out = tmp_path / "folder" / "check.json"
     assert status("--dry", "--out", str(out)) == code
     record = Record.model_validate_json(out.read_text())

@@ -89,7 +89,7 @@ def test_an_overflow_elsewhere_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transforms, "fft_forward", lambda x, kept, format: forward(x, kept, "fp32"))
     assert [case.passed for case in transforms.overflow(Bench(CPU)).cases].count(False) == 3
     monkeypatch.setattr(transforms, "fft_forward", lambda x, kept, format: forward(2 * x, kept, format))
-    # Sums of 65504 and 32768, and tanh's.
+    # Sums of 65024, one of 32768, and that of tanh.
     assert [case.passed for case in transforms.overflow(Bench(CPU)).cases].count(False) == 4
 
 
@@ -184,6 +184,14 @@ def test_times_are_held_to_full_and_to_a_model_where_there_is_one(small: None) -
     beside = steps.times(Given(medians=medians), time_model=model)
     assert verdicts(beside, "median of a step") == [False, True, None, True]
     assert asked == [Given().about().name] * 4
+
+
+def test_the_model_knows_a_card_by_the_name_that_torch_gives_it(small: None) -> None:
+    spec = steps.spec_of("full")
+    old, new = (steps.modelled(spec, gpu) for gpu in ("Tesla V100-SXM2-32GB", "NVIDIA H100 80GB HBM3"))
+    assert old is not None and new is not None and 0 < new <= old
+    assert steps.modelled(spec, "NVIDIA GeForce RTX 3090 Ti") is not None
+    assert steps.modelled(spec, "NVIDIA GeForce RTX 3090") is None
 
 
 def test_options_of_a_contraction(small: None) -> None:

@@ -17,7 +17,7 @@ BUDGET = 420.0
 """Seconds after which nothing is begun that may not end in time: 8 minutes, less one to load libraries in."""
 
 
-def questions(time_model: steps.TimeModel | None = None) -> list[Question]:
+def questions() -> list[Question]:
     """What is asked, the most telling first, since time may end."""
     return [
         transforms.OVERFLOW,
@@ -25,26 +25,23 @@ def questions(time_model: steps.TimeModel | None = None) -> list[Question]:
         kernels.QUESTION,
         steps.MEMORY,
         training.QUESTION,
-        steps.step_times(time_model),
+        steps.STEP_TIMES,
         contractions.QUESTION,
     ]
 
 
-def cuda_check(
-    out: Path, *, dry: bool = False, source_digest: str = "", time_model: steps.TimeModel | None = None
-) -> Record:
+def cuda_check(out: Path, *, dry: bool = False, source_digest: str = "") -> Record:
     """Verify on the current GPU what no CPU can, and write the findings to `out`, anew after each check.
 
     Args:
         out: the JSON file.
         dry: on meta tensors, where no GPU is: everything runs, and what only a GPU decides stays open.
         source_digest: of the code, for the record.
-        time_model: what a step's time is compared with; without one it is only shown.
 
     Raises:
         MpnoError: not dry, and no GPU.
     """
-    return check(open_bench(dry=dry), questions(time_model), out, dry=dry, source_digest=source_digest)
+    return check(open_bench(dry=dry), questions(), out, dry=dry, source_digest=source_digest)
 
 
 def check(bench: Bench, asked: list[Question], out: Path, *, dry: bool, source_digest: str) -> Record:
