@@ -233,13 +233,10 @@ CASES |= {
 }
 
 _CACHE = "results/cache"
-_NOTES = f"{_CACHE}/zenodo/12825163/digests.json"
-_FETCH = (
-    "data make navier-stokes --source fetch --set resolution=128 --set test_resolutions=[128] --set n_train=1"
-    " --set n_test=1"
-)
+_NOTES = f"{_CACHE}/zenodo/12784353/digests.json"
+_FETCH = "data make darcy --source fetch --set resolution=64 --set test_resolutions=[64] --set n_train=1 --set n_test=1"
 _WHEEL = "neuraloperator-0.3.0-py3-none-any.whl"
-_ENTRY = '{"learnt": {"nsforcing_128.tgz": {"md5": 3}}}'
+_ENTRY = '{"learnt": {"darcy_64.tgz": {"md5": 3}}}'
 _CAR = f"{_CACHE}/zenodo/13936501/processed-car-pressure-data.tar.gz"
 _KNOWN = '{"item":"x","title":"t","parts":[],"probes":{},"draws":["table"],"scale":"smoke"}'
 _COLLECT = f"collect --item '{_KNOWN}' --root . --reference ref.csv --out t"
@@ -251,7 +248,7 @@ _OTHER: list[tuple[str, str, Spoil, tuple[str, ...]]] = [
     ("an archive", "data make car --source fetch", written(_CAR, b"x"), ("processed-car", "bytes", "delete it")),
     ("notes", _FETCH, written(_NOTES, "{"), ("digests.json", "not JSON", "delete it")),
     ("a list as notes", _FETCH, written(_NOTES, "[]"), ("digests.json", "delete it")),
-    ("notes without size", _FETCH, written(_NOTES, _ENTRY), ("digests.json", "nsforcing_128.tgz", "delete it")),
+    ("notes without size", _FETCH, written(_NOTES, _ENTRY), ("digests.json", "darcy_64.tgz", "delete it")),
     ("verified", VERIFY, written(f"{_CACHE}/verified.json", "{"), ("verified.json", "not JSON", "delete it")),
     ("a context", _RECORDS, written(_CONTEXT, "{}"), ("context.json", "delete it")),
     ("a list as context", _RECORDS, written(_CONTEXT, "[]"), ("context.json", "list")),
@@ -266,7 +263,12 @@ _OTHER: list[tuple[str, str, Spoil, tuple[str, ...]]] = [
     ("an empty reference", _COLLECT, written("ref.csv", b""), ("ref.csv", "no table")),
     ("a ragged reference", _COLLECT, written("ref.csv", "a,b\n1,2\n1,2,3,4\n"), ("ref.csv", "no table")),
     ("a rumour", _COLLECT, written("ref.csv", _ROW), ("ref.csv", "'rumour'", "printed")),
-    ("a notebook", "notebook n.ipynb --tidy t --drawn d --out o.ipynb", written("n.ipynb", "{}"), ("n.ipynb",)),
+    (
+        "a notebook",
+        "notebook n.ipynb --tidy t --drawn d --out o.ipynb",
+        written("n.ipynb", "{}"),
+        ("n.ipynb", "no notebook"),
+    ),
     ("tidy tables", "publish --tidy t --out p", lambda home: (home / "t").mkdir(), ("t", "make reproduce")),
 ]
 CASES |= {f"{name} that is none": Case(arguments, parts, spoil) for name, arguments, spoil, parts in _OTHER}

@@ -27,7 +27,10 @@ def run_notebook(path: Path, *, parameters: dict[str, Any], out: Path) -> None:
     from nbconvert import HTMLExporter
     from papermill.exceptions import PapermillExecutionError
 
-    tags = [cell.metadata.get("tags", []) for cell in nbformat.read(path, as_version=4).cells]
+    try:
+        tags = [cell.metadata.get("tags", []) for cell in nbformat.read(path, as_version=4).cells]
+    except Exception as error:  # the reader has no one error for what is no notebook
+        raise MpnoError(f"{path}: is no notebook ({error}); take the project's own again") from None
     if not any("parameters" in group for group in tags):
         raise MpnoError(f"{path}: has no cell tagged 'parameters'; tag the one that sets {', '.join(parameters)}")
     with replacing(out) as temporary:
