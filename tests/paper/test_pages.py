@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import html.parser
 import json
+import math
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
-from mpno.paper import ItemTables, draw, load_item
+from mpno.paper import ItemTables, draw, load_item, save_table
 from mpno.paper.execute import run_notebook
 from mpno.paper.report import write_report
 from mpno.specs import MpnoError
@@ -106,3 +108,16 @@ def test_a_notebook_without_parameters_is_refused(tmp_path: Path) -> None:
     nbformat.write(book, tmp_path / "x.ipynb")
     with pytest.raises(MpnoError, match="no cell tagged 'parameters'"):
         run_notebook(tmp_path / "x.ipynb", parameters={"tidy": "y"}, out=tmp_path / "y.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("number", "cell"), [(math.inf, "1.0"), (-math.inf, "1.0"), (1.0, "nan"), (1.0, "-inf [nan, nan]"), (1.0, math.nan)]
+)
+def test_no_table_says_a_number_that_is_none(number: float, cell: str | float, tmp_path: Path) -> None:
+    numbers = pd.DataFrame({"setting": ["full", "info"], "L2": [0.1, number]})
+    shown = pd.DataFrame({"setting": ["full", "info"], "L2": ["0.1", cell]})
+    with pytest.raises(MpnoError, match=r"table toy: column L2 has .*; leave the number out and say in words"):
+        save_table("toy", "A toy", numbers, shown, [], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    save_table("toy", "A toy", numbers[:1].assign(L2=math.nan), shown[:1], [], tmp_path)
+    assert (tmp_path / "toy.csv").read_text().endswith("full,\n"), "a number that is missing is an empty cell"

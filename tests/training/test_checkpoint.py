@@ -114,6 +114,21 @@ def test_every_random_number_goes_on_where_it_was(data: Path) -> None:
     assert torch.equal(torch.rand(9), drawn[0]) and torch.equal(torch.rand(9, generator=other.order), drawn[1])
 
 
+def test_what_loss_scaling_has_learnt_goes_on(data: Path, tmp_path: Path) -> None:
+    spec = SPECS["mixed, loss scaled"]
+    samples = load_samples(spec, data, torch.device("cpu"))
+    one, other = Progress.begin(spec, samples), Progress.begin(spec, samples)
+    for _ in range(3):
+        one.updater.backward(one.model(samples.x[:2]).sum() * torch.inf)
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.write(1, one.state())
+    found = checkpoints.latest()
+    assert found is not None
+    other.restore(found)
+    assert other.updater.state_dict() == one.updater.state_dict()
+    assert (other.updater.skipped, other.updater.state_dict()["scaler"]["scale"]) == (3, 2.0**13)
+
+
 def test_seconds_go_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a thousand seconds had passed before; the wall clock, set back by a year meanwhile, is not asked."""
     write = Checkpoints.write

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mpno.paper.records import NONE
 from mpno.paper.style import look
+from mpno.specs import MpnoError
 from mpno.specs.files import replacing, write_text
 
 ENDINGS = ("pdf", "png", "svg")
@@ -24,12 +27,35 @@ _METADATA: dict[str, dict[str, Any]] = {
 def save_table(
     name: str, title: str, numbers: pd.DataFrame, shown: pd.DataFrame, notes: list[str], out: str | Path
 ) -> None:
-    """Write csv (numbers), md and tex (as read) into the folder `out`, each with the notes."""
+    """Write csv (numbers), md and tex (as read) into the folder `out`, each with the notes.
+
+    Raises:
+        MpnoError: a number is infinite, or a cell as read says nan or inf; nothing is written.
+    """
+    _check_finite(name, numbers, shown)
     folder = Path(out)
     head = "".join(f"# {line}\n" for line in [title, *notes])
     write_text(folder / f"{name}.csv", head + numbers.to_csv(index=False))
     write_text(folder / f"{name}.md", _markdown(title, shown, notes))
     write_text(folder / f"{name}.tex", _latex(name, title, shown, notes))
+
+
+def _check_finite(name: str, numbers: pd.DataFrame, shown: pd.DataFrame) -> None:
+    for frame, looks in ((numbers, _is_infinite), (shown, _reads_not_finite)):
+        for column in frame:
+            if wrong := [cell for cell in frame[column] if looks(cell)]:
+                raise MpnoError(
+                    f"table {name}: column {column} has {wrong[0]!r} for a number; leave the number out and say in "
+                    "words what became of it, as in 'diverged at epoch 4'"
+                )
+
+
+def _is_infinite(cell: object) -> bool:
+    return isinstance(cell, float) and math.isinf(cell)
+
+
+def _reads_not_finite(cell: object) -> bool:
+    return re.search(r"(?<![a-z])(nan|inf)(?![a-z])", str(cell), re.IGNORECASE) is not None
 
 
 def save_figure(figure: Figure, name: str, out: str | Path) -> list[Path]:

@@ -78,12 +78,9 @@ class Progress:
         """Go on from `state`, which a training of the same spec has left."""
         tensors, plain = state
         self.model.load_state_dict(_below("model.", tensors))
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        values = {
-            index: {name: _laid_out(value, p) for name, value in found.items()}
-            for index, p in enumerate(parameters)
-            if (found := _below(f"optimizer.{index}.", tensors))
-        }
+        count = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        found = {index: _below(f"optimizer.{index}.", tensors) for index in range(count)}
+        values = {index: held for index, held in found.items() if held}
         groups = [group | {"betas": tuple(group["betas"])} for group in plain["groups"]]
         self.optimizer.load_state_dict({"state": values, "param_groups": groups})
         self.scheduler.load_state_dict(plain["scheduler"])
@@ -111,8 +108,3 @@ _COUNTS = ("epoch", "step", "first", "seconds")
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
-    """`value` in the memory order of its parameter, as the optimiser made it: kernels take both in one sweep."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
