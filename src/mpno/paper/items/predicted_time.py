@@ -65,7 +65,7 @@ def _reason(row: dict[str, Any]) -> str:
     if row["setting"] in ("full", "amp"):
         return "one share of the card's bandwidth and rate for all kernels; convolutions, norms and sums reach less"
     if row["deviation"] < 0:
-        return "batched half products of these shapes are taken for as fast as large ones"
+        return "half products of these shapes (inner size 1092, no multiple of 8) are taken for as fast as any"
     return "elementwise kernels in half are taken for as many as torch names; no fusion is assumed"
 
 
@@ -95,9 +95,10 @@ def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:
     notes = [
         f"scale {item.context['scale']}; a model, not a measurement: no GPU was used and nothing was trained",
         "each operation of a step takes the slower of its bytes over 80 % of the data sheet's bandwidth and its "
-        "operations over 70 % of its rate, and 5 microseconds; a step takes the sum, or 10 microseconds of the host "
-        "for each operation if that is more. These four numbers were fixed before the comparison; none is fitted",
-        "products, transforms, elementwise: milliseconds of the device in a step, without waiting for the host",
+        "operations over 70 % of its rate, and 5 microseconds a launch; a step takes the sum, or 10 microseconds of "
+        "the host a launch if that is more. These four numbers were fixed before the comparison; none is fitted",
+        "products, transforms, elementwise: milliseconds of the device in a step, without waiting for the host; tf32: "
+        "full with products of fp32 rounded to TF32, which the RTX 3090 Ti's sheet makes no faster",
         f"s/epoch: {SAMPLES:,} training samples, without tests; measured: authors' notebook, August 2023",
         "speed-up: against full of the same implementation and batch; ours makes cheap activations again in the "
         "backward pass and works through large batches in parts, which costs time for the memory it saves",
