@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mpno.numerics import PointwiseLinear, evidence_of, hold, matmul_is_native, round_to, stabilise, widest
+from mpno.numerics import (
+    PointwiseLinear,
+    evidence_of,
+    hold,
+    matmul_is_native,
+    refuse_shortcuts,
+    round_to,
+    stabilise,
+    widest,
+)
 from mpno.specs import PrecisionSetting
 from mpno.specs.names import Transform
 
@@ -88,3 +97,18 @@ def test_processor_features_decide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_held_in_its_own_dtype_where_native() -> None:
     assert hold(torch.empty(3, device="meta"), "fp16").dtype is torch.float16
     assert hold(torch.empty(3, device="meta"), "e5m2").dtype is torch.float32
+
+
+def test_products_on_a_gpu_are_what_their_format_says() -> None:
+    """No TF32 for fp32, no partial sums in half: switches of the process, which any program may have set otherwise."""
+    switches = {torch.backends.cuda.matmul: ("allow_tf32", "allow_fp16_reduced_precision_reduction",
+                "allow_bf16_reduced_precision_reduction"), torch.backends.cudnn: ("allow_tf32",)}  # fmt: skip
+    before = {(module, name): getattr(module, name) for module, names in switches.items() for name in names}
+    try:
+        for module, name in before:
+            setattr(module, name, True)
+        refuse_shortcuts()
+        assert not any(getattr(module, name) for module, name in before)
+    finally:
+        for (module, name), value in before.items():
+            setattr(module, name, value)

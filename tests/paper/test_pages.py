@@ -119,5 +119,5 @@ def test_no_table_says_a_number_that_is_none(number: float, cell: str | float, t
     with pytest.raises(MpnoError, match=r"table toy: column L2 has .*; leave the number out and say in words"):
         save_table("toy", "A toy", numbers, shown, [], tmp_path)
     assert list(tmp_path.iterdir()) == []
-    save_table("toy", "A toy", numbers[:1].assign(L2=math.nan), shown[:1], [], tmp_path)
+    save_table("toy", "A toy", numbers.head(1).assign(L2=math.nan), shown.head(1), [], tmp_path)
     assert (tmp_path / "toy.csv").read_text().endswith("full,\n"), "a number that is missing is an empty cell"

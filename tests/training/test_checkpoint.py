@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -235,7 +237,7 @@ def test_a_lock_on_a_folder_that_was_removed_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where another process ends, and removes its folder, between our opening the lock and taking it."""
-    flock, folder = __import__("fcntl").flock, tmp_path / ".run.resume"
+    flock, folder = fcntl.flock, tmp_path / ".run.resume"
     taken: list[int] = []
 
     def late(handle: int, how: int) -> None:
@@ -249,6 +251,18 @@ def test_a_lock_on_a_folder_that_was_removed_counts_for_nothing(
     with scratch(tmp_path / "run") as given:
         assert given == folder and (folder / "lock").read_text() == str(os.getpid())
     assert len(taken) == 2
+
+
+def test_where_nothing_can_be_locked_a_training_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with scratch(tmp_path / "run") as folder:
+        assert folder.is_dir()
+    assert capsys.readouterr().err == f"mpno: {folder}: has no locks; see that nothing else trains {tmp_path / 'run'}\n"
 
 
 def test_every_rename_is_between_a_synced_file_and_a_synced_folder(

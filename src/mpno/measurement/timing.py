@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpno.numerics import evidence_of, processor_name, refuse_tf32
+from mpno.numerics import evidence_of, processor_name, refuse_shortcuts
 from mpno.specs import RunSpec
 from mpno.specs.files import write_text
 from mpno.training.allocator import keep_freed_memory
@@ -42,7 +42,7 @@ def measure_arms(
     threads = max(spec.threads for spec in specs)
     torch.set_num_threads(threads)
     keep_freed_memory()
-    refuse_tf32()
+    refuse_shortcuts()
     native = [s for s in specs if evidence_of(s.precision, s.transform, device) == "native"]
     seconds: dict[str, dict[str, float]] = {}
     for data in dict.fromkeys(spec.data.file(root) for spec in native):

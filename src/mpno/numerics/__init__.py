@@ -3,7 +3,7 @@
 from mpno.numerics.layers import PointwiseLinear, add, add_gated, gelu, hold_anew, no_autocast, widest
 from mpno.numerics.live import LiveBytes, step_bytes
 from mpno.numerics.monitor import RangeMonitor, observe
-from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name, refuse_tf32
+from mpno.numerics.native import DTYPES, evidence_of, fft_is_native, matmul_is_native, processor_name, refuse_shortcuts
 from mpno.numerics.recompute import cheap, recomputing
 from mpno.numerics.rounding import hold, round_to
 from mpno.numerics.scaler import GradScaler
@@ -30,7 +30,7 @@ __all__ = [
     "observe",
     "processor_name",
     "recomputing",
-    "refuse_tf32",
+    "refuse_shortcuts",
     "round_to",
     "set_precision",
     "stabilise",

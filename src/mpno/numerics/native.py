@@ -49,14 +49,16 @@ def evidence_of(
     return "native" if all(matmul_is_native(f, device) for f in formats) else "emulated"
 
 
-def refuse_tf32() -> None:
-    """Let fp32 be fp32 on GPUs too, whose convolutions torch else rounds to TF32, a format of its own.
+def refuse_shortcuts() -> None:
+    """Let a format be itself on GPUs: fp32 without TF32, and products in half summed in fp32 to the end.
 
-    Lasts for the process, since a backward pass asks when it runs. Matrix products are in fp32 unless someone chose
-    otherwise, which this takes back.
+    torch else rounds the operands of fp32 convolutions to TF32, a format of its own, and lets cuBLAS add partial sums
+    of products in half in half. Lasts for the process, since a backward pass asks when it runs.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @functools.cache

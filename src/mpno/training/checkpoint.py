@@ -6,6 +6,7 @@ Nothing in it is code. It is written whole or not at all, and the last two are k
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -35,6 +36,8 @@ PATIENCE = 5.0
 """Seconds to wait for the run's folder: so long may a process that was killed take to be gone."""
 _KEY = "mpno"
 _LOCK = "lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""What a file system says that cannot lock, as some of clusters."""
 
 
 class State(NamedTuple):
@@ -162,6 +165,11 @@ def _locked(folder: Path, out: Path) -> int:
                 time.sleep(0.05)
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                print(f"mpno: {folder}: has no locks; see that nothing else trains {out}", file=sys.stderr, flush=True)
+                return handle
             os.close(handle)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mpno.datasets import read_attrs
-from mpno.numerics import RangeMonitor, refuse_tf32
+from mpno.numerics import RangeMonitor, refuse_shortcuts
 from mpno.specs import MpnoError, PrecisionSetting, RunSpec
 from mpno.training.bodies import load_bodies
 from mpno.training.data import load_tests
@@ -50,7 +50,7 @@ def evaluate_run(
     """
     finished = load_run(run, precision=precision, transform=transform)
     torch.set_num_threads(finished.run.threads)
-    refuse_tf32()
+    refuse_shortcuts()
     samples = _tests(finished, data, resolution, n_test)
     with RangeMonitor(finished.model) as monitor:
         errors = evaluate(finished.model, samples, batch_size)[str(resolution)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mpno.numerics import RangeMonitor, refuse_tf32, set_precision
+from mpno.numerics import RangeMonitor, refuse_shortcuts, set_precision
 from mpno.specs import RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss
@@ -69,7 +69,7 @@ def train_run(
     started = time.perf_counter()
     torch.set_num_threads(spec.threads)
     keep_freed_memory()
-    refuse_tf32()
+    refuse_shortcuts()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples, code = load_samples(spec, data, device), provenance or {}
     with epoch_writer(tensorboard) as write, scratch(out) as folder, ExitStack() as stack:

@@ -17,7 +17,7 @@ import mpno
 from mpno.datasets.arrays import Arrays
 from mpno.datasets.axes import Fields, fields
 from mpno.datasets.layout import AXES
-from mpno.numerics import refuse_tf32
+from mpno.numerics import refuse_shortcuts
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.specs.files import replacing
 from mpno.specs.sets import BODIES
@@ -68,7 +68,7 @@ def predict_run(
     finished = load_run(run, precision=precision, transform=transform)
     _check_out(out, file)
     torch.set_num_threads(finished.run.threads)
-    refuse_tf32()
+    refuse_shortcuts()
     if finished.run.data.name in BODIES:
         given = given_bodies(finished, file, key, layout)
         _write_file(file, out, finished, given, lambda written: write_pressures(finished, given, written, progress))

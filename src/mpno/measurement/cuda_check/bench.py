@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mpno.measurement.cuda_check.record import Device
-from mpno.numerics import refuse_tf32
+from mpno.numerics import refuse_shortcuts
 from mpno.specs import MpnoError
 
 Step = Callable[[], object]
@@ -102,7 +102,7 @@ class CudaBench(Bench):
 
     def __init__(self) -> None:
         super().__init__(torch.device("cuda", torch.cuda.current_device()))
-        refuse_tf32()
+        refuse_shortcuts()
         # cuBLAS takes its workspaces at the first products, for good: so they are no step's.
         for dtype in (torch.float32, torch.float16):
             one = torch.ones(2, 64, 64, device=self.device, dtype=dtype, requires_grad=True)

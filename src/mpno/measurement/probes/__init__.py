@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from mpno.measurement.probes.inputs import ProbedArm
-from mpno.numerics import refuse_tf32
+from mpno.numerics import refuse_shortcuts
 from mpno.specs import MpnoError, build_spec
 from mpno.specs.files import write_text
 
@@ -44,7 +44,7 @@ def answer(question: str, *, out: Path, packages: Sequence[str] = (__name__,)) -
         raise MpnoError(f"--ask: {error!r}; give JSON with kind, settings and arms") from None
     arms = [_arm(entry) for entry in entries]
     torch.set_num_threads(max((arm.spec.threads for arm in arms), default=1))
-    refuse_tf32()
+    refuse_shortcuts()
     places = [name for name in packages if kind.isidentifier() and importlib.util.find_spec(f"{name}.{kind}")]
     probe = getattr(importlib.import_module(f"{places[0]}.{kind}"), kind, None) if places else None
     if probe is None:
