@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BANDWIDTH_SHARE = 0.8
-"""Of a data sheet's bandwidth: what a plain copy of a large tensor reaches."""
+"""Of a data sheet's bandwidth: what a plain copy of a large tensor commonly reaches: 75 to 90 %."""
 RATE_SHARE = 0.7
-"""Of a data sheet's rate: what products of large matrices reach."""
+"""Of a data sheet's rate: what products of large matrices commonly reach: 60 to 90 %, at clocks below the sheet's."""
 LAUNCH = 5e-6
 """Seconds that a kernel takes beside its work."""
 HOST = 10e-6
@@ -24,7 +24,7 @@ class Card:
         bandwidth: bytes per second.
         rates: floating-point operations per second of matrix products by format, accumulated in fp32, without
             sparsity; fp32 also of everything else.
-        source: the data sheet.
+        source: of bandwidth and rates.
     """
 
     name: str
@@ -44,7 +44,7 @@ CARDS = {
     ),
     "rtx3090ti": Card(
         "RTX 3090 Ti", 24, 1008e9, {"fp32": 40e12, "tf32": 40e12, "fp16": 80e12, "bf16": 80e12},
-        "NVIDIA Ampere GA102 whitepaper, V2.1, with the Ti's clock",
+        "NVIDIA Ampere GA102 whitepaper: the RTX 3090 per core and clock, 10,752 cores, 1.86 GHz; 384 x 21 Gbit/s",
     ),
     "a100": Card(
         "A100", 40, 1555e9, {"fp32": 19.5e12, "tf32": 156e12, "fp16": 312e12, "bf16": 312e12},
