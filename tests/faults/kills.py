@@ -229,6 +229,7 @@ def trial(draw: random.Random, model: str, data: Path, folder: Path, reference: 
     """
     spec, out, kills = spec_of(model), folder / "run", 0
     wanted = 1 + (draw.random() < 0.25)
+    last = folder / "log"
     while kills < wanted:
         kill, log = Kill.drawn(draw), folder / f"log{kills}"
         status = wait(start(spec, data, out, log, kill), kill, whole)
@@ -236,22 +237,25 @@ def trial(draw: random.Random, model: str, data: Path, folder: Path, reference: 
             assert os.WTERMSIG(status) == kill.how
             kills += 1
         elif kills:
+            last = log  # it got to its end, before the second kill was due
             break
         else:
             assert status == 0, f"{model}: {kill}: {log.read_text()}"
             shutil.rmtree(out)
             log.unlink()
     told = max(logged(folder / f"log{index}") for index in range(kills))
-    record = out / "metrics.json"
-    if record.exists():
+    had_ended = (out / "metrics.json").exists()
+    if had_ended:
         assert ending(out) == reference, f"{model}: a record stands beside files of an unfinished run"
-    end_whole(spec, data, out, folder / "log")
+    if not last.exists():
+        end_whole(spec, data, out, last)
     assert faults_of(out, data) == []
     assert ending(out) == reference, f"{model}: ended in other bits; see {folder}"
-    text = (folder / "log").read_text()
+    text = last.read_text()
     first = next(int(line.split()[1]) for line in (text + "\nepoch 999").splitlines() if line.startswith("epoch "))
-    # A checkpoint follows its epoch's line, so the epoch of the last line may be the one that is repeated.
-    assert first >= min(told, spec.training.epochs), f"{model}: epoch {first} again, though {told} were done"
+    # A checkpoint follows its epoch's line, so the epoch of the last line may be the one that is repeated. A run whose
+    # record stood had ended: called again, it is made anew.
+    assert had_ended or first >= min(told, spec.training.epochs), f"{model}: epoch {first} again, {told} were done"
     return kills
 
 

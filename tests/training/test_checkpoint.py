@@ -147,9 +147,10 @@ def test_seconds_go_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_last_two_are_kept_and_what_was_cut_off_goes(data: Path, tmp_path: Path) -> None:
-    folder = interrupt(SPECS["full"], data, tmp_path / "run", 3)
-    assert [path.name[:6] for path in sorted(folder.glob("*.safetensors"))] == ["000002", "000003"]
-    (folder / ".000004-x.safetensors").write_bytes(b"half")
+    folder = interrupt(SPECS["full"], data, tmp_path / "run", 1)
+    (folder / ".000002-x.safetensors").write_bytes(b"half")
+    interrupt(SPECS["full"], data, tmp_path / "run", 3)
+    assert [path.name[:6] for path in sorted(folder.iterdir())] == ["000002", "000003", "lock"]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".metrics.json.abc.json").write_text("{")
     train(SPECS["full"], data, tmp_path / "run")
