@@ -77,6 +77,8 @@ def test_the_largest_count_below_a_limit(limit: float) -> None:
 
         assert largest_below(counted, limit) == expected
         assert len(set(calls)) < 40
+        near = largest_below(rise, limit, close=1 / 32)
+        assert near <= expected <= max(near + 1, near * 33 / 32)
 
 
 def test_what_fits_a_card() -> None:

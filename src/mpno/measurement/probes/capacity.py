@@ -12,6 +12,9 @@ from mpno.measurement.probes.inputs import ProbedArm
 from mpno.measurement.step import reading_of
 from mpno.specs import RunSpec
 
+CLOSE = 1 / 32
+"""Tracing a step takes as long as its batch is large."""
+
 
 def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per case and card, by what nvidia-smi would show.
@@ -20,8 +23,8 @@ def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
     ``resolutions`` to try with one sample, ascending; grids that a case cannot transform are left out.
 
     Returns:
-        Rows of the case, ``card_gib``, ``largest_batch`` at the case's own grid and ``largest_resolution``; 0 where
-        nothing fits.
+        Rows of the case, ``card_gib``, ``largest_batch`` at the case's own grid, which fits and lies within
+        :data:`CLOSE` of the largest, and ``largest_resolution``; 0 where nothing fits.
     """
     rows = []
     for case in cases_of(settings):
@@ -33,14 +36,16 @@ def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
         tried = {n: _shown(case, 1, n) for n in settings["resolutions"] if _transforms(case, n)}
         for gib in settings["cards"]:
             fitting = [n for n, mib in tried.items() if mib <= 1024 * gib]
-            largest = largest_below(batch_of, 1024.0 * gib)
+            largest = largest_below(batch_of, 1024.0 * gib, CLOSE)
             found = {"largest_batch": largest, "largest_resolution": max(fitting, default=0)}
             rows.append({**case.about(), "card_gib": gib, **found, "evidence": "predicted"})
     return rows
 
 
-def largest_below(amount: Callable[[int], float], limit: float) -> int:
+def largest_below(amount: Callable[[int], float], limit: float, close: float = 0.0) -> int:
     """The largest count whose amount is within the limit, of a function that rises about linearly; 0 if none.
+
+    Each call is taken to be dear: the search ends where less than the share `close` of the count is left.
 
     Raises:
         ValueError: the amount does not rise.
@@ -56,7 +61,7 @@ def largest_below(amount: Callable[[int], float], limit: float) -> int:
         guess = int(1.02 * (high + (limit - amount(high)) / rise)) + 1
         low, high = high, min(8 * high, max(high + 1, guess))
     halve = False
-    while high - low > 1:
+    while high - low > max(1, close * low):
         share = 0.5 if halve else (limit - amount(low)) / (amount(high) - amount(low))
         between = min(high - 1, max(low + 1, round(low + share * (high - low))))
         low, high = (between, high) if amount(between) <= limit else (low, between)
