@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,8 +13,8 @@ from mpno.measurement.probes.inputs import ProbedArm
 from mpno.measurement.step import reading_of
 from mpno.specs import RunSpec
 
-CLOSE = 1 / 32
-"""Tracing a step takes as long as its batch is large."""
+FIRST = (32, 64)
+"""Batches whose line says where to look: bytes rise in proportion to the batch once a device is busy."""
 
 
 def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -23,8 +24,8 @@ def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
     ``resolutions`` to try with one sample, ascending; grids that a case cannot transform are left out.
 
     Returns:
-        Rows of the case, ``card_gib``, ``largest_batch`` at the case's own grid, which fits and lies within
-        :data:`CLOSE` of the largest, and ``largest_resolution``; 0 where nothing fits.
+        Rows of the case, ``card_gib``, ``largest_batch`` at the case's own grid, which fits and by the line through
+        smaller ones is the largest that does, and ``largest_resolution``; 0 where nothing fits.
     """
     rows = []
     for case in cases_of(settings):
@@ -36,37 +37,34 @@ def capacity(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
         tried = {n: _shown(case, 1, n) for n in settings["resolutions"] if _transforms(case, n)}
         for gib in settings["cards"]:
             fitting = [n for n, mib in tried.items() if mib <= 1024 * gib]
-            largest = largest_below(batch_of, 1024.0 * gib, CLOSE)
+            largest = largest_below(batch_of, 1024.0 * gib)
             found = {"largest_batch": largest, "largest_resolution": max(fitting, default=0)}
             rows.append({**case.about(), "card_gib": gib, **found, "evidence": "predicted"})
     return rows
 
 
-def largest_below(amount: Callable[[int], float], limit: float, close: float = 0.0) -> int:
-    """The largest count whose amount is within the limit, of a function that rises about linearly; 0 if none.
+def largest_below(amount: Callable[[int], float], limit: float, first: tuple[int, int] = FIRST) -> int:
+    """A count whose amount is within the limit, and the largest if the amount rises along a line; 0 if none.
 
-    Each call is taken to be dear: the search ends where less than the share `close` of the count is left.
+    Calls are dear, the more so for large counts: the line through the `first` two says which count to try, and where
+    that is too much, the line through it says the next. What lies above a count that fits is taken from the line.
 
     Raises:
         ValueError: the amount does not rise.
     """
-    if amount(1) > limit:
-        return 0
-    low, high = 1, 2
-    while amount(high) <= limit:
+    low, high = first
+    if amount(low) > limit:
+        low, high = 1, low
+        if amount(low) > limit:
+            return 0
+    while True:
         rise = (amount(high) - amount(low)) / (high - low)
         if rise <= 0:
             raise ValueError(f"amount {amount(low)} at {low}, {amount(high)} at {high}: it does not rise")
-        # Where the line through the last two meets the limit, and a little beyond.
-        guess = int(1.02 * (high + (limit - amount(high)) / rise)) + 1
-        low, high = high, min(8 * high, max(high + 1, guess))
-    halve = False
-    while high - low > max(1, close * low):
-        share = 0.5 if halve else (limit - amount(low)) / (amount(high) - amount(low))
-        between = min(high - 1, max(low + 1, round(low + share * (high - low))))
-        low, high = (between, high) if amount(between) <= limit else (low, between)
-        halve = not halve
-    return low
+        count = max(low, math.floor(low + (limit - amount(low)) / rise))
+        if amount(count) <= limit:
+            return count
+        high = count
 
 
 def _shown(case: Case, batch: int, resolution: int) -> float:

@@ -22,9 +22,9 @@ def table(item: ItemTables) -> Table:
         f"scale {item.context['scale']}; predicted from shapes and dtypes, as nvidia-smi would show it with the CUDA "
         "context; nothing was measured",
         "the published Navier-Stokes model: 8 layers, width 64, 64 x 64 modes, CP weights of rank 0.05",
-        "largest batch: at 128 x 128, one that fits and is within 3 % of the largest. Largest grid: with one sample, "
-        "of 128, 256, 384, 512, 768, 1024, 1536 and 2048 points along each axis; half transforms by cuFFT are of "
-        "powers of two alone, ours of any size",
+        "largest batch: at 128 x 128, traced and found to fit; that no larger one does is read off a line",
+        "largest grid: with one sample, of 128, 256, 384, 512, 768, 1024, 1536 and 2048 points along each axis; half "
+        "transforms by cuFFT are of powers of two alone, ours of any size",
         "a card is taken for whole: nothing else runs on it",
     ]
     return Table(frame, shown, notes, roles=[str(gib) for gib in frame["card_gib"]])
