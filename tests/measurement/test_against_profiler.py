@@ -12,7 +12,7 @@ from torch._C._profiler import _EventType  # type: ignore[reportPrivateImportUsa
 from torch.utils._pytree import tree_iter
 
 from mpno.measurement.shapes import body_like
-from mpno.measurement.step import trace_step
+from mpno.measurement.step import prepare_step
 from mpno.numerics import matmul_is_native
 from mpno.specs import RunSpec
 from mpno.specs.sets import BODIES
@@ -90,7 +90,7 @@ def test_the_peak_is_the_profilers(name: str) -> None:
         pytest.skip("this processor stores bf16 widened")
     channels = {"car": (3, 1, 1), "shallow-water": (3, 3, 1)}.get(spec.data.name, (1, 1, 1))
     body = body_like(spec, channels[2]) if spec.data.name in BODIES else None
-    step = trace_step(spec, channels, body=body)
+    step = prepare_step(spec, channels, body=body).trace()
     # What a GPU's transforms borrow is not borrowed here.
     workspaces = [block for block in step.blocks if block.kind == "workspaces"]
     predicted = type(step)(tuple(b for b in step.blocks if b not in workspaces), step.ends).peak_bytes

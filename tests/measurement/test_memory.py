@@ -64,7 +64,7 @@ def test_views_of_parameters_are_not_activations(monkeypatch: pytest.MonkeyPatch
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.weight.narrow(0, 0, 1).sum()
 
-    monkeypatch.setattr("mpno.measurement.memory.build_model", lambda *_: Scaled())
+    monkeypatch.setattr("mpno.measurement.step.build_model", lambda *_: Scaled())
     predicted = predict_bytes(spec())
     assert predicted is not None and predicted["parameters"] == 4 * 10**6
     # The product saves the batch and four bytes; the loss a few fields of the batch's size.

@@ -7,7 +7,7 @@ import torch
 
 from mpno.measurement import predict_bytes
 from mpno.measurement.shapes import POINTS, body_like
-from mpno.measurement.step import reading_of, trace_step
+from mpno.measurement.step import prepare_step, reading_of
 from mpno.specs import MpnoError, RunSpec
 
 BODY = {"name": "ahmed", "source": "generate", "resolution": 16, "test_resolutions": [16], "points": 500}
@@ -17,7 +17,7 @@ ONE = {"batch_size": 1, "loss": "l2"}
 def test_it_is_the_prediction_of_every_table_but_for_workspaces() -> None:
     """Parts that two ways count: `predict_bytes` for tables of runs, this for cards."""
     spec = RunSpec.model_validate({"precision": "mixed", "model": {"modes": [8, 8], "width": 16, "norm": "group"}})
-    step, found = trace_step(spec), predict_bytes(spec)
+    step, found = prepare_step(spec).trace(), predict_bytes(spec)
     assert found is not None
     for part in ("parameters", "gradients", "optimiser"):
         assert step.share(part) == found[part]  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def test_it_is_the_prediction_of_every_table_but_for_workspaces() -> None:
 
 def test_a_larger_batch_shows_more() -> None:
     small, large = (RunSpec.model_validate({"training": {"batch_size": n}}) for n in (32, 512))
-    assert reading_of(trace_step(small)).shown < reading_of(trace_step(large)).shown
+    assert reading_of(prepare_step(small).trace()).shown < reading_of(prepare_step(large).trace()).shown
 
 
 @pytest.mark.parametrize("name", ["car", "ahmed"])
@@ -53,6 +53,6 @@ def test_bodies_and_fields_are_told_apart() -> None:
     model = {"name": "gino", "modes": [4, 4, 4]}
     bodies = RunSpec.model_validate({"data": BODY, "model": model, "precision": "full", "training": ONE})
     with pytest.raises(MpnoError, match="bodies of ahmed differ in their points; give one as body"):
-        trace_step(bodies)
+        prepare_step(bodies).trace()
     with pytest.raises(MpnoError, match="in the authors' implementation; allowed: an FNO on fields"):
-        trace_step(bodies, body=body_like(bodies, 2), channels=(3, 1, 2), implementation="authors")
+        prepare_step(bodies, body=body_like(bodies, 2), channels=(3, 1, 2), implementation="authors").trace()

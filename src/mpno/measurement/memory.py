@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
 
+from mpno.measurement.step import Prepared, prepare_step
 from mpno.numerics import DTYPES, step_bytes
-from mpno.specs import MpnoError, RunSpec
+from mpno.specs import RunSpec
 from mpno.specs.files import write_text
-from mpno.specs.grid import grid_of
 from mpno.specs.sets import BODIES
 from mpno.spectral.fft import NotOnGPU
-from mpno.training.build import build_loss, build_model
+from mpno.training.build import build_model
 from mpno.training.data import load_samples
 from mpno.training.samples import Samples
 
@@ -38,12 +36,10 @@ def predict_bytes(
     """
     if any(setting.format not in DTYPES for setting in spec.precision.variants):
         return None
+    channels = in_channels, out_channels, latent_channels
     phases = [spec.model_copy(update={"precision": setting}) for _, setting in spec.precision.phases]
-    x, y = _batch(spec, in_channels, out_channels, body)
-    with torch.device("meta"):
-        models = [build_model(phase, in_channels, out_channels, latent_channels) for phase in phases]
     try:
-        steps = [_predict(phase, model, x, y) for phase, model in zip(phases, models, strict=True)]
+        steps = [_step_bytes(prepare_step(phase, channels, body=body)) for phase in phases]
     except NotOnGPU:
         return None
     return max(steps, key=lambda sizes: sizes["peak"])
@@ -79,17 +75,6 @@ def predict_arms(
     return record
 
 
-def _batch(spec: RunSpec, in_channels: int, out_channels: int, body: Any) -> tuple[Any, Tensor]:
-    if spec.data.name in BODIES:
-        if body is None:
-            raise MpnoError(f"predict_bytes: bodies of {spec.data.name} differ in their points; give one as body")
-        return body.to("meta"), torch.empty(1, out_channels, len(body.points), device="meta")
-    grid = grid_of(spec.data.resolution, spec.axes, name=spec.data.name)
-    x, y = (torch.empty(spec.training.batch_size, n, *grid, device="meta") for n in (in_channels, out_channels))
-    return x, y
-
-
-def _predict(spec: RunSpec, model: nn.Module, x: Any, y: Tensor) -> dict[str, int]:
-    loss_of = build_loss(spec, periodic=True)
-    batch = [leaf for leaf in tree_iter((x, y)) if isinstance(leaf, Tensor)]
-    return step_bytes(lambda: loss_of(model(x), y), list(model.parameters()), batch, list(model.buffers()))
+def _step_bytes(prepared: Prepared) -> dict[str, int]:
+    model = prepared.model
+    return step_bytes(prepared.loss_of, list(model.parameters()), prepared.batch, list(model.buffers()))

@@ -70,7 +70,11 @@ class Prepared:
         self.optimizer.zero_grad(set_to_none=True)
 
     def trace(self) -> Step:
-        """Every byte of it."""
+        """Every byte of it.
+
+        Raises:
+            NotOnGPU: a half transform of a grid that no GPU transforms.
+        """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "ComplexHalf support is experimental")  # shapes alone are asked of it
             return account(self.loss_of, self.model, self.optimizer, self.batch)
@@ -108,22 +112,6 @@ def prepare_step(
     loss_of = build_loss(spec, periodic=None if spec.data.name in BODIES else True)
     batch = tuple(leaf for leaf in tree_iter((x, y)) if isinstance(leaf, Tensor))
     return Prepared(model, build_optimizer(spec, model), batch, lambda: loss_of(model(x).float(), y))
-
-
-def trace_step(
-    spec: RunSpec,
-    channels: tuple[int, int, int] = (1, 1, 1),
-    *,
-    body: Geometry | None = None,
-    implementation: Implementation = "ours",
-    option: ContractionOption = "C",
-) -> Step:
-    """Every byte of a step; see :func:`prepare_step`.
-
-    Raises:
-        NotOnGPU: a half transform of a grid that no GPU transforms.
-    """
-    return prepare_step(spec, channels, body=body, implementation=implementation, option=option).trace()
 
 
 def _batch(spec: RunSpec, given: int, made: int, body: Geometry | None) -> tuple[Any, Tensor]:

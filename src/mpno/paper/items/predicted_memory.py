@@ -143,7 +143,7 @@ def _reason(name: str, variant: str, row: dict[str, Any]) -> str:
     if name.startswith("ns") and row["card"] == "V100":
         return "the V100 read 1.0 to 1.6 GiB more than the RTX 3090 Ti in every setting; its libraries are not known"
     if name.startswith("ns") and not saving and not any(word in name for word in ("amp", "mixed", "option", "weights")):
-        return "settings without autocast alone read more: perhaps workspaces of fp32 convolutions, which are not predicted"
+        return "only settings without autocast read more: perhaps fp32 convolutions' workspaces, not predicted"
     if name.startswith("ns") and saving and "full" in name:
         return "what full is short of, see its row"
     if name.startswith("ns") and row["card"] == "RTX 3090 Ti":
