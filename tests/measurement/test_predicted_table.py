@@ -35,7 +35,7 @@ def test_the_committed_table_has_a_line_for_every_training(scale: str) -> None:
 def test_the_committed_table_is_what_is_predicted_today() -> None:
     """A sample of it, on a plane and on a sphere; the same command mends it."""
     arms = {spec.arm.id: spec for spec in load_plan({"scale": "paper", "items": "all"}, root=ROOT).runs.values()}
-    rows, bodies = rows_of("paper"), Bodies({})
+    rows, bodies = rows_of("paper"), Bodies()
     settings = ("full", "mixed", "mixed-e5m2")
     keys = [k for k, spec in sorted(arms.items()) if spec.data.name == "darcy" and spec.precision.label in settings]
     for key in (keys[0], keys[-1], min(k for k, spec in arms.items() if spec.data.name == "shallow-water")):

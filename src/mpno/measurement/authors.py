@@ -52,7 +52,7 @@ class Execution:
     weights_only: bool = False
 
     @classmethod
-    def of(cls, setting: PrecisionSetting, *, option: ContractionOption = "C") -> Execution:
+    def of(cls, setting: PrecisionSetting, *, option: ContractionOption = "C", entry: bool = True) -> Execution:
         """That of a setting in fp16.
 
         Raises:
@@ -64,7 +64,7 @@ class Execution:
                 "stabilised by tanh, norm or none"
             )
         amp = setting.real != "fp32"
-        return cls(setting.triple, amp, option=option, before=setting.stabiliser, weights_only=setting.weights_only)
+        return cls(setting.triple, amp, entry, option, before=setting.stabiliser, weights_only=setting.weights_only)
 
 
 class AuthorsFNO(nn.Module):

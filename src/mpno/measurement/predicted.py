@@ -67,7 +67,7 @@ def predict_table(scale: str, specs: Iterable[RunSpec], out: Path) -> int:
         out: the CSV file.
     """
     arms = {spec.arm.id: spec for spec in specs}
-    bodies = Bodies({})
+    bodies = Bodies()
     text = io.StringIO()
     text.write(
         "# Made by `python -m mpno measure predict`: MiB of GPU memory that nvidia-smi would show of a training, and "
@@ -97,7 +97,7 @@ def row_of(scale: str, key: str, spec: RunSpec, bodies: Bodies) -> dict[str, str
 
 def answer(spec: RunSpec, card: Card) -> str:
     """What one run would need on a card, in a few lines; a schedule phase by phase."""
-    phases = phases_of(spec, Bodies({}))
+    phases = phases_of(spec, Bodies())
     head = f"{spec.model.title}, {spec.precision.label}, transform {spec.transform}, on {spec.data.name}"
     head += f" at {spec.data.resolution}, batch {spec.training.batch_size}, on one {card.name} of {card.gib} GiB"
     if phases is None:

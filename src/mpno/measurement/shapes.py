@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def body_like(spec: RunSpec, channels: int, *, seed: int = 0) -> Geometry:
 class Bodies:
     """Bodies as published ones, each found once: neighbours of a fine body take seconds."""
 
-    found: dict[object, Geometry]
+    found: dict[object, Geometry] = field(default_factory=dict[object, Geometry])
 
     def of(self, spec: RunSpec) -> Geometry | None:
         if spec.data.name not in BODIES:

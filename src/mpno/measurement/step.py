@@ -87,6 +87,7 @@ def prepare_step(
     body: Geometry | None = None,
     implementation: Implementation = "ours",
     option: ContractionOption = "C",
+    entry: bool = True,
 ) -> Prepared:
     """One step of `spec` on its training grid, in the first phase where its precision is a schedule.
 
@@ -95,7 +96,7 @@ def prepare_step(
         channels: of input, output and latent grid.
         body: on bodies, the geometry whose numbers of points and edges count.
         implementation: `authors` runs an FNO as their code does, see :mod:`mpno.measurement.authors`.
-        option: of the authors' contraction in half.
+        option, entry: of the authors' way, as of :class:`mpno.measurement.authors.Execution`.
 
     Raises:
         MpnoError: bodies without one, or a model that the authors' code does not have.
@@ -106,7 +107,7 @@ def prepare_step(
         if implementation == "authors":
             if not isinstance(model, FNO):
                 raise MpnoError(f"prepare_step: {spec.id} in the authors' implementation; allowed: an FNO on fields")
-            model = AuthorsFNO(model, Execution.of(spec.precision.at(0.0), option=option))
+            model = AuthorsFNO(model, Execution.of(spec.precision.at(0.0), option=option, entry=entry))
             given += 2  # their grid coordinates are channels of the data
         x, y = _batch(spec, given, made, body)
     loss_of = build_loss(spec, periodic=None if spec.data.name in BODIES else True)

@@ -15,12 +15,13 @@ from mpno.specs.names import ContractionOption
 
 @dataclass(frozen=True)
 class Case:
-    """One step: its name, its run, whose implementation, and the authors' option of contraction."""
+    """One step: its name, its run, whose implementation, and of the authors' the option and the cast at the entry."""
 
     name: str
     spec: RunSpec
     implementation: Implementation
     option: ContractionOption
+    entry: bool
     bodies: Bodies
 
     def prepare(self) -> Prepared:
@@ -32,6 +33,7 @@ class Case:
             body=self.bodies.of(spec),
             implementation=self.implementation,
             option=self.option,
+            entry=self.entry,
         )
 
     def about(self) -> dict[str, Any]:
@@ -51,13 +53,13 @@ class Case:
 
 def cases_of(settings: Mapping[str, Any]) -> Iterator[Case]:
     """The cases of ``settings``: groups with a `run` and, if not ours, its `implementation`; in ``each`` a `name`, a
-    `precision` and what it changes of the run (`set`, by dotted keys) or of the contraction (`option`). Where there is
-    an ``only``, those of its names.
+    `precision` and what it changes of the run (`set`, by dotted keys) or of the authors' way (`option`, `entry`). Where
+    there is an ``only``, those of its names.
 
     Raises:
         MpnoError: a case that is no run, or an implementation or option that does not exist.
     """
-    bodies = Bodies({})
+    bodies = Bodies()
     only = settings.get("only")
     for group in settings["cases"]:
         for entry in group["each"]:
@@ -69,7 +71,12 @@ def cases_of(settings: Mapping[str, Any]) -> Iterator[Case]:
             option = _one_of(where, entry.get("option", "C"), get_args(ContractionOption))
             spec = build_spec(values, where=where)
             yield Case(
-                entry["name"], spec, cast(Implementation, implementation), cast(ContractionOption, option), bodies
+                entry["name"],
+                spec,
+                cast(Implementation, implementation),
+                cast(ContractionOption, option),
+                bool(entry.get("entry", True)),
+                bodies,
             )
 
 

@@ -147,7 +147,7 @@ def _reason(name: str, variant: str, row: dict[str, Any]) -> str:
     if name.startswith("ns") and saving and "full" in name:
         return "what full is short of, see its row"
     if name.startswith("ns") and row["card"] == "RTX 3090 Ti":
-        return "whether that run cast a layer's input at its entry is not known; it moves this row by 6 %"
+        return "whether that run cast a layer's input at its entry is not known: see the row without"
     if name.startswith("ns"):
         return "the card of this ablation is not named"
     if name.startswith("darcy") and not variant:
