@@ -201,6 +201,7 @@ def figure(item: ItemTables) -> Drawing:
         titles = ("(a) training loss", f"(b) test {metric.upper()}", "(c) predicted memory", "(d) published (GPU)")
         for axes, title in zip(panels, titles, strict=True):
             axes.set(title=title, xlabel="change against FFF, %", ylim=(-0.6, len(places) - 0.4))
+            axes.locator_params(axis="x", nbins=3)
             axes.set_yticks(list(places.values()), list(places) if axes is panels[0] else [""] * len(places))
             axes.axvline(0, color="0.7", linewidth=0.6, zorder=0)
             axes.spines[["top", "right"]].set_visible(False)

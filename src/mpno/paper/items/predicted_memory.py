@@ -238,7 +238,7 @@ def _scatter(figure: Any, frame: pd.DataFrame) -> None:
         for part in dict.fromkeys(row["part"] for row in found)
     ]
     handles.append(Patch(color="0.92", label="within 5 %"))
-    axes.legend(handles=handles, frameon=False, loc="upper left")
+    figure.legend(handles=handles, frameon=False, loc="outside lower center", ncols=len(handles))
     sns.despine(ax=axes)
 
 
