@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -141,23 +142,36 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after a run on this machine."""
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Path], Future[Path]]]:
+    """The project on this machine, being run while SLURM is waited for: first as it is, then the long training."""
     project = copy_project(tmp_path_factory.mktemp("local") / "project")
-    finish(project, "--cores", "2", environment=environment_of(project, os.environ))
-    return project
+    environment = environment_of(project, os.environ)
+
+    def run(*arguments: str) -> Path:
+        finish(project, "--cores", "2", *arguments, environment=environment)
+        return project
+
+    with ThreadPoolExecutor(max_workers=1) as one_at_a_time:
+        yield one_at_a_time.submit(run), one_at_a_time.submit(run, TARGET, *LONG)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(local: Path) -> Path:
+def local(here: tuple[Future[Path], Future[Path]]) -> Path:
+    """The project after a run on this machine."""
+    return here[0].result()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(here: tuple[Future[Path], Future[Path]]) -> Path:
     """The same with the long training."""
-    finish(local, "--cores", "2", TARGET, *LONG, environment=environment_of(local, os.environ))
-    return local
+    return here[1].result()
 
 
 @pytest.fixture(scope="module")
-def finished(site: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after a run on SLURM."""
+def finished(
+    here: tuple[Future[Path], Future[Path]], site: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The project after a run on SLURM, which has the one on this machine beside it."""
     project = copy_project(tmp_path_factory.mktemp("cluster") / "project")
     finish(project, *PROFILE, environment=environment_of(project, site))
     return project
