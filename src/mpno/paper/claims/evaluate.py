@@ -148,7 +148,7 @@ def _claim(claim: Claim, run: Run) -> dict[str, Any]:
             check_ask(ask.reader, ask.given)
         judged, absent = _ask_all(claim, run)
     if judged:
-        verdict, reason = together(claim, judged)
+        verdict, reason = together(claim, judged, scale=run.scale)
         if absent and verdict in DECIDED:
             verdict, reason = "not tested here", f"Scale {run.scale} has only a part of the records: {absent[0]}."
     else:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mpno.paper.records import NONE
 from mpno.specs import MpnoError
 
+CHANGES = ("%", "points", "points more saved")
+"""Units of what has a sign, and of which zero means no change."""
+
 
 class Absent(MpnoError):
     """This scale has no such record: its plan leaves it out."""
@@ -63,16 +66,18 @@ class Measured:
             return self.text
         if self.effect is None:
             return f"{NONE} ({self.note})" if self.note else NONE
-        interval = "" if self.low is None or self.high is None else f" [{_number(self.low)}, {_number(self.high)}]"
-        return f"{_number(self.effect)} {self.unit}{interval}".replace("  ", " ")
+        ends = [self._number(value) for value in (self.low, self.high) if value is not None]
+        interval = f" [{', '.join(ends)}]" if ends else ""
+        return f"{self._number(self.effect)} {self.unit}{interval}"
 
-
-def _number(value: float) -> str:
-    size = abs(value)
-    if size >= 1000:
-        return f"{value:,.0f}" if size < 1e7 else f"{value:.2g}"
-    digits = 1 if size >= 10 else 2 if size >= 0.1 or not size else 4
-    return f"{value:+.{digits}f}" if size >= 5e-5 or not size else f"{value:+.1e}"
+    def _number(self, value: float) -> str:
+        """Four digits or fewer; changes with their sign."""
+        sign = "+" if self.unit in CHANGES else ""
+        size = abs(value)
+        if size >= 1000:
+            return f"{value:{sign},.0f}"
+        digits = 1 if size >= 10 else 2 if size >= 0.1 or not size else 4
+        return f"{value:{sign}.{digits}f}"
 
 
 def known(value: float) -> float | None:

@@ -66,10 +66,9 @@ class Bounds(_Frozen):
 
     def apart(self, low: float, high: float) -> bool:
         """Whether the whole of [low, high] lies on one side outside."""
-        short = (self.above is not None and high <= self.above) or (self.at_least is not None and high < self.at_least)
-        return (
-            short or (self.at_most is not None and low > self.at_most) or (self.below is not None and low >= self.below)
-        )
+        below = (self.above is not None and high <= self.above) or (self.at_least is not None and high < self.at_least)
+        above = (self.below is not None and low >= self.below) or (self.at_most is not None and low > self.at_most)
+        return below or above
 
 
 class Threshold(Bounds):
@@ -97,6 +96,7 @@ class Ask(_Frozen):
         view: readings of one view judge the claim together; each view judges it apart. None counts in every view.
         bounds: in place of the threshold's, in the reading's own unit.
         without_verdict: why the answer is an illustration wherever it comes from; None where it may count.
+        published: the published value in the reading's unit, where an interval that leaves it out should say so.
         needed: whether the claim stays open for want of this answer's verdict.
     """
 
@@ -107,6 +107,7 @@ class Ask(_Frozen):
     view: str | None = None
     bounds: Bounds | None = None
     without_verdict: str | None = None
+    published: float | None = None
     needed: bool = False
 
 

@@ -18,6 +18,7 @@ READERS: dict[str, Callable[..., Measured]] = {
         memory.case_saving,
         memory.case_value,
         memory.case_lowest,
+        memory.case_highest,
         memory.saving_gap,
         memory.size_saving,
         memory.arm_saving,

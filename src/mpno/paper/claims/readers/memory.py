@@ -32,6 +32,11 @@ def case_lowest(item: ItemTables, case: str, others: list[str]) -> Measured:
     return _predicted(min(_case(item, other) for other in others) - _case(item, case), "MiB below the next")
 
 
+def case_highest(item: ItemTables, case: str, others: list[str]) -> Measured:
+    """MiB by which a case lies above the highest of the others; negative where it is not the highest."""
+    return _predicted(_case(item, case) - max(_case(item, other) for other in others), "MiB above the next")
+
+
 def saving_gap(item: ItemTables, case: str, against: str, other: str, other_against: str) -> Measured:
     """Points by which the first case's saving exceeds the other's."""
     one, two = case_saving(item, case, against), case_saving(item, other, other_against)
@@ -62,7 +67,7 @@ def steps_in_half(item: ItemTables, setting: str) -> Measured:
     if not set(STEPS) <= set(trace.index):
         raise _missing(item, f"trace.csv has no {setting} with all of {', '.join(STEPS)}")
     count = sum(trace.loc[step, "format"] in ("fp16", "bf16") for step in STEPS)
-    return _predicted(float(count), "of 3 operations", "trace")
+    return Measured(float(count), "of 3 operations", "predicted", "trace", text=f"{count} of 3 operations")
 
 
 def speed_up(item: ItemTables, setting: str, card: str, batch: int = 32) -> Measured:

@@ -37,12 +37,12 @@ def activations(item: ItemTables, arm: str, low: float, high: float) -> Measured
     return Measured(float(ratio.median()), f"% of the span left ({len(ratio)} layers)", evidence, "activations", *ends)
 
 
-def gradients(item: ItemTables, arm: str, column: str) -> Measured:
-    """Percent of the spectral weights' gradients below a constant of fp16 at the end, mean over layers, by seed."""
-    frame = item.probes["gradients"].query("arm == @arm and moment == 'trained' and kind == 'weights'")
+def gradients(item: ItemTables, arm: str, column: str, moment: str = "trained") -> Measured:
+    """Percent of the spectral weights' gradients below a constant of fp16 at a moment, mean over layers, by seed."""
+    frame = item.probes["gradients"].query("arm == @arm and moment == @moment and kind == 'weights'")
     if frame.empty:
         raise Absent(f"the plan of this scale has no gradients of {arm}")
-    each: pd.Series = 100 * frame.groupby("seed")[column].mean()
+    each = pd.Series({seed: 100 * float(rows[column].mean()) for seed, rows in frame.groupby("seed")})
     evidence = "/".join(sorted(set(frame["evidence"])))
     return Measured(
         float(each.mean()), "% of the gradients", evidence, "gradients", float(each.min()), float(each.max()), len(each)

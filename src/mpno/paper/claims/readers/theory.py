@@ -37,9 +37,8 @@ def slope(
     evidence = "/".join(sorted(set(frame["evidence"])))
     text = "n to the power " + ", ".join(f"{power:.2f} ({key})" for key, power in found.items())
     low, high = min(found.values()), max(found.values())
-    return Measured(
-        float(np.median(list(found.values()))), "exponent of n", evidence, probe, low, high, text=text.replace("-0.00", "0.00")
-    )  # fmt: skip
+    middle = float(np.median(list(found.values())))
+    return Measured(middle, "exponent of n", evidence, probe, low, high, text=text.replace("-0.00", "0.00"))
 
 
 def crossing(item: ItemTables, system: str, axes: int, grid: int) -> Measured:

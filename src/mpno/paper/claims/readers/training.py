@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mpno.paper.arm_rows import training_loss
 from mpno.paper.claims.measured import Absent, Measured, known
-from mpno.paper.comparison import change_of, power
+from mpno.paper.comparison import change_of, percent_cell, power
 from mpno.paper.items.fp8 import outcomes
 from mpno.paper.items.half_operations import triples
 from mpno.paper.items.stabilisers import STEPS
@@ -84,12 +84,12 @@ def finer_change(item: ItemTables, part: str, arm: str, metric: str, factor: int
     grid = _grid(numbers, factor)
     full = numbers.values("full", "model", metric, grid)
     found = PAIRED[kind](numbers.values(arm, "model", metric, grid), full, confidence=numbers.compare["confidence"])
-    rule = numbers.compare["power"]
-    told = None
-    if rule is not None and rule["control"] in numbers.part.arm_names:
-        control = paired_change(numbers.values(rule["control"], "model", metric, grid), full)
-        told = control.told_apart
-    return _finer_measured(numbers, found, kind, arm, (grid,), told, _control(numbers.part, told))
+    told, rule = numbers.power(metric, grid), numbers.compare["power"]
+    control = None
+    if told is not None:
+        few = paired_change(numbers.values(rule["control"], "model", metric, grid), full)
+        control = f"2 mantissa bits: {_bits(few, told)}"
+    return _finer_measured(numbers, found, kind, arm, (grid,), told, control)
 
 
 def diverged(item: ItemTables, part: str, arm: str) -> Measured:
@@ -168,8 +168,11 @@ def _control(data: ItemData, told: bool | None) -> str | None:
     if told is None or rule is None:
         return None
     each = [change_of(data, rule["control"], name) for name in rule["told_from"]]
-    sizes = ", ".join(f"{100 * one.mean:+.1f} %" for one in each if one.each)
-    return f"2 mantissa bits: {sizes}, {'told apart' if told else 'not told apart'}"
+    return "2 mantissa bits: " + "; ".join(_bits(one, one.told_apart) for one in each if one.each)
+
+
+def _bits(few: Change, told: bool) -> str:
+    return f"{percent_cell(few.mean, few.low, few.high)}, {'told apart' if told else 'not told apart'}"
 
 
 def _compared(
