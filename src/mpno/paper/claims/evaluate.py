@@ -63,6 +63,7 @@ def evaluate_claims(claims: Claims, contexts: Sequence[Path], *, source: str | N
         "scale": run.scale,
         "device": run.device,
         "fixed": claims.fixed,
+        "known": claims.known,
         "decided": sum(counts[verdict] for verdict in DECIDED),
         "total": len(judged),
         "counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},

@@ -55,8 +55,9 @@ def _notes(judged: dict[str, Any]) -> list[str]:
         "not tested here: it can be decided only at another scale or on a GPU; the number is an illustration",
         "consistent with, not consistent with: the most that predictions may say",
         "points: 100 (error - full's), of relative error; change: relative, paired by seed; each is judged apart",
-        f"thresholds come from the paper's words and were fixed on {judged['fixed']}; changed since: "
-        + ("; ".join(changes) or "none"),
+        "thresholds rest on what the sources say, in paraphrase but for numbers, and were written on "
+        f"{judged['fixed']}: {judged['known']}",
+        "changed after a verdict was seen: " + ("; ".join(changes) or "nothing"),
     ]
 
 
@@ -74,7 +75,7 @@ def _markdown(judged: dict[str, Any]) -> str:
                 "here": _shown(claim),
                 "verdict": f"**{claim['verdict']}**",
                 "reason": claim["reason"],
-                "judged by": f'{claim["threshold"]["rule"]} ("{claim["threshold"]["words"]}")',
+                "judged by": f"{claim['threshold']['rule']} (source: {claim['threshold']['words']})",
             }
             for claim in claims
         ]

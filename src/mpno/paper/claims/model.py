@@ -72,11 +72,11 @@ class Bounds(_Frozen):
 
 
 class Threshold(Bounds):
-    """The rule by which readings are judged, with the words of the paper that it comes from.
+    """The rule by which readings are judged, with what the source says that it rests on.
 
     Attributes:
         rule: as a reader sees it.
-        words: the paper's own, or what of them the review discussion quotes.
+        words: what the source says, in paraphrase but for its numbers.
         control: whether an effect inside the bounds counts only where the few-bit control is told apart.
     """
 
@@ -159,7 +159,7 @@ class Claim(_Frozen):
 
 
 class Change(_Frozen):
-    """A later change of a threshold."""
+    """A later change of a threshold, or of how a claim is judged."""
 
     date: str = Field(pattern=DAY)
     claim: str
@@ -167,9 +167,16 @@ class Change(_Frozen):
 
 
 class Claims(_Frozen):
-    """All claims, and what was changed of their thresholds since they were fixed."""
+    """All claims.
+
+    Attributes:
+        fixed: the day on which the thresholds were written.
+        known: what was known of results then.
+        changes: what was changed after a verdict had been seen.
+    """
 
     fixed: str = Field(pattern=DAY)
+    known: str = Field(min_length=1)
     changes: tuple[Change, ...] = ()
     claims: tuple[Claim, ...] = Field(min_length=1)
 

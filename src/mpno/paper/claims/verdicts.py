@@ -94,11 +94,12 @@ def together(claim: Claim, judged: Sequence[Judged], *, scale: str) -> tuple[Ver
         return _open(claim, first, scale)
     views = list(dict.fromkeys(one.ask.view for one in judged if one.ask.view is not None and one.verdict is not None))
     found = {view: _all_of([one for one in judged if one.ask.view in (None, view)]) for view in views or [None]}
-    verdicts = list(dict.fromkeys(verdict for verdict, _ in found.values()))
+    verdicts: list[Verdict] = list(dict.fromkeys(verdict for verdict, _ in found.values()))
     if len(verdicts) == 1:
         return verdicts[0], _sentence(claim, "; ".join(why for _, why in found.values()))
     if set(verdicts) in (set(GOOD), set(BAD)):  # what was measured goes before what was predicted
-        return (GOOD if verdicts[0] in GOOD else BAD)[0], _sentence(claim, "; ".join(why for _, why in found.values()))
+        measured: Verdict = "supported" if "supported" in verdicts else "not supported"
+        return measured, _sentence(claim, "; ".join(why for _, why in found.values()))
     each = "; ".join(f"{view}: {verdict} ({why})" for view, (verdict, why) in found.items())
     return "inconclusive", _sentence(claim, f"views differ: {each}")
 
