@@ -78,7 +78,7 @@ def test_a_claim_of_the_paper_s_size_is_not_tested_below_it() -> None:
     assert verdict(found(), scale="paper", scales=["paper"]) == "supported"
     assert verdict(found(), scale="smoke") == "not tested here"
     # Nor does a prediction decide what can only be measured.
-    assert verdict(found(evidence="predicted"), scales=["paper"]) == "not tested here"
+    assert verdict(found(evidence="predicted"), scale="paper", scales=["paper"]) == "not tested here"
 
 
 def test_stand_in_data_carry_no_verdict() -> None:
@@ -96,6 +96,8 @@ def test_what_is_of_a_gpu_is_neither_confirmed_nor_refuted_elsewhere(evidence: s
 
 def test_a_diverged_seed_counts() -> None:
     assert verdict(found(diverged=1)) == "not supported"
+    assert verdict(found(None, None, None, n=0, diverged=3, note="no seed finished")) == "not supported"
+    assert verdict(found(None, None, None, n=0, note="no seed finished")) == "not tested here"
     # Where divergence is what is asked, it is the number itself.
     assert verdict(found(diverged=1), test="divergence") == "supported"
 

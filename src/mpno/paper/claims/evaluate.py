@@ -85,7 +85,9 @@ def open_run(contexts: Sequence[Path], source: str | None) -> Run:
             raise MpnoError(f"{path}: {missing[0]} is missing; {AGAIN}")
     scales = sorted({context["scale"] for context in found.values()})
     if len(scales) != 1 or scales[0] not in ORDER:
-        raise MpnoError(f"claims: contexts are of scale {' and '.join(scales) or 'none'}; give those of one of {ORDER}")
+        raise MpnoError(
+            f"claims: contexts are of scale {' and '.join(scales) or 'none'}; give those of one of {', '.join(ORDER)}"
+        )
     changed = [path for path, context in found.items() if context["changes"]]
     if changed:
         raise MpnoError(f"{changed[0]}: is of a changed run, which judges no claim; take set out of config.yaml")
@@ -94,9 +96,8 @@ def open_run(contexts: Sequence[Path], source: str | None) -> Run:
             _check_runs(path, context, source)
     _check_sources(found)
     devices = {context["device"] for context in found.values() if _trained(context)} or {"cpu"}
-    names = {context["item"]: path for path, context in found.items()}
     by_name = {context["item"]: context for context in found.values()}
-    folders = {name: path.parent for name, path in names.items()}
+    folders = {context["item"]: path.parent for path, context in found.items()}
     return Run(scales[0], "/".join(sorted(devices)), by_name, folders, {})
 
 

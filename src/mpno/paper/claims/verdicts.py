@@ -12,7 +12,6 @@ ORDER = ("smoke", "desk", "gpu", "paper")
 """Scales by size: what can be decided at one can be at those after it."""
 GOOD: tuple[Verdict, ...] = ("supported", "consistent with")
 BAD: tuple[Verdict, ...] = ("not supported", "not consistent with")
-
 AT_MOST: dict[Verdict, Verdict] = {"supported": "consistent with", "not supported": "not consistent with"}
 """What predictions may say."""
 
@@ -48,14 +47,16 @@ def _illustrates(claim: Claim, ask: Ask, found: Measured, scale: str, device: st
         return "stand-in data carry no verdict"
     if claim.gpu and not found.predicted and (device != "cuda" or found.evidence != "native"):
         return f"it is of a GPU, and {found.evidence} records on {device} neither confirm nor refute it"
-    return (found.note or "there is no number") if found.effect is None else ""
+    lost = bool(found.diverged) and claim.test != "divergence"  # which is an answer, though without a number
+    return (found.note or "there is no number") if found.effect is None and not lost else ""
 
 
 def _decides(claim: Claim, found: Measured, scale: str) -> bool:
     """Whether records of this kind can decide the claim at a scale."""
-    sizes = [where for where in claim.scales if where != "predicted"]
-    large = any(ORDER.index(scale) >= ORDER.index(where) for where in sizes)
-    return large or (found.predicted and "predicted" in claim.scales)
+    if found.predicted and "predicted" in claim.scales:
+        return True
+    sizes = [where for where in claim.scales if where != "predicted" and not (found.predicted and where == "paper")]
+    return any(ORDER.index(scale) >= ORDER.index(where) for where in sizes)
 
 
 def _within(claim: Claim, ask: Ask, found: Measured) -> tuple[Verdict, str]:
@@ -71,16 +72,13 @@ def _within(claim: Claim, ask: Ask, found: Measured) -> tuple[Verdict, str]:
     if bounds.apart(low, high):
         return "not supported", "outside the bounds"
     if not (bounds.holds(low) and bounds.holds(high)):
-        why = "its interval reaches over a bound" + (
-            " and contains zero" if found.unit in CHANGES and low <= 0 <= high else ""
-        )
+        zero = found.unit in CHANGES and low <= 0 <= high
+        why = "its interval reaches over a bound" + (" and contains zero" if zero else "")
         left_out = ask.published is not None and not low <= ask.published <= high
         return "inconclusive", why + (f"; it leaves out the published {ask.published:g}" if left_out else "")
     if claim.threshold.control and found.told_apart is not True:
-        return (
-            "no power at this scale",
-            f"within the margin, but without power ({found.control or 'no few-bit control'})",
-        )
+        control = found.control or "there is no few-bit control"
+        return "no power at this scale", f"within the margin, but without power ({control})"
     return "supported", "within the bounds"
 
 
