@@ -66,3 +66,6 @@ def test_every_claim_is_judged_and_none_that_was_trained(claims: Claims, smoke: 
     assert said["C18"]["verdict"] == "consistent with"
     for name in ("C13", "C21", "C45"):  # of cases and arms that smoke leaves out
         assert said[name]["verdict"] == "not tested here" and "Scale smoke has" in said[name]["reason"], name
+    # One of its two readings is there, and holds; the other is what smoke leaves out.
+    assert [reading["verdict"] for reading in said["C42"]["readings"]] == ["consistent with"]
+    assert said["C42"]["verdict"] == "not tested here" and "only a part" in said["C42"]["reason"]
