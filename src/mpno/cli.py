@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_data, cli_measure, cli_theory
+from mpno import cli_claims, cli_data, cli_measure, cli_theory
 from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
@@ -30,6 +30,7 @@ PUBLISHED = Path("results/published/tidy")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_measure.app, name="measure")
 app.add_typer(cli_theory.app, name="theory")
+app.command(short_help="Judge the paper's claims by a run's tables.")(cli_claims.claims)
 
 PAPER = """\
 @inproceedings{tu2024guaranteed,

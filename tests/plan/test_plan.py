@@ -102,6 +102,12 @@ def test_a_probe_gets_its_own_data_and_runs() -> None:
     assert {f"{folder}/model.safetensors" for folder in arm["runs"].values()} < set(asked)
 
 
+def test_claims_are_judged_by_all_items_unchanged() -> None:
+    assert RuleInputs(plan(scale="smoke")).claims() == ["results/smoke/claims/claims.json"]
+    for given in ({"items": "memory"}, {"item": "memory"}, {"set": "optimizer.lr=2e-3"}):
+        assert RuleInputs(plan(scale="smoke", **given)).claims() == []
+
+
 def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> None:
     desk, smoke = (plan(scale=scale, items="darcy-settings").gallery for scale in ("desk", "smoke"))
     names = ["darcy", "navier-stokes", "shallow-water", "car", "ahmed"]

@@ -37,6 +37,7 @@ out = Path(given["--out"])
 files = {
     "train": [out / name for name in ("spec.json", "history.csv", "range.csv", "metrics.json", "model.safetensors")],
     "collect": [out / "context.json"],
+    "claims": [out / f"claims.{ending}" for ending in ("json", "csv", "md", "tex")],
     "notebook": [out, out.with_suffix(".html")],
 }.get(command, [out])
 if command == "notebook":
@@ -145,14 +146,23 @@ def test_jobs_of_the_whole_project(whole: Path) -> None:
     drawn = {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
     alone = sum(probe.probe.exclusive for probe in plan.probes.values())
     assert jobs(whole) == {name: count for name, count in {
-        "all": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
+        "all": 1, "claims": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
         "memory": len(plan.memories), "probe_alone": alone, "probe": len(plan.probes) - alone,
         "train": len(plan.runs), "download": 1, "data": len(plan.data) - 1,
     }.items() if count}  # fmt: skip
 
 
 def test_jobs_of_two_items(fresh: Path) -> None:
-    once = {"all": 1, "report": 1, "records": 1, "table": 1, "table_and_figure": 1, "download": 1, "probe": 1}
+    once = {
+        "all": 1,
+        "claims": 1,
+        "report": 1,
+        "records": 1,
+        "table": 1,
+        "table_and_figure": 1,
+        "download": 1,
+        "probe": 1,
+    }
     assert jobs(fresh) == once | {"train": 14, "time": 2, "memory": 2, "collect": 2}
     assert jobs(fresh, "item", "--config", "item=darcy-settings") == {
         "download": 1, "train": 12, "time": 1, "memory": 1, "collect": 1, "table_and_figure": 1, "item": 1
@@ -229,13 +239,21 @@ def test_a_constant_of_the_training_brings_back_the_trainings(copy: Path) -> Non
 def test_a_constant_of_the_paper_room_brings_back_no_training(copy: Path) -> None:
     path = copy / "src" / "mpno" / "paper" / "__init__.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert jobs(copy) == {"collect": 2, "table": 1, "table_and_figure": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {
+        "collect": 2,
+        "table": 1,
+        "table_and_figure": 1,
+        "claims": 1,
+        "report": 1,
+        "records": 1,
+        "all": 1,
+    }
 
 
 def test_a_probe_brings_back_what_it_answers_alone(copy: Path) -> None:
     path = copy / "src" / "mpno" / "measurement" / "probes" / "ranges.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert jobs(copy) == {"probe": 1, "collect": 1, "table": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {"probe": 1, "collect": 1, "table": 1, "claims": 1, "report": 1, "records": 1, "all": 1}
     other = path.with_name("samples.py")
     other.write_text(other.read_text() + "\nX = 1\n")
     assert jobs(copy)["probe"] == 1
@@ -245,7 +263,7 @@ def test_a_hyper_parameter_of_one_item_brings_back_its_runs_alone(copy: Path) ->
     changed = {**OTHER, "parts": [{**PART, "base": {"optimizer": {"lr": 0.02}}}]}
     (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
     again = {"train": 2, "time": 1, "memory": 1, "probe": 1, "collect": 1, "table": 1}
-    assert jobs(copy) == again | {"report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == again | {"claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_record_that_is_gone_brings_back_its_run_and_what_hangs_on_it(copy: Path) -> None:
@@ -253,13 +271,13 @@ def test_a_record_that_is_gone_brings_back_its_run_and_what_hangs_on_it(copy: Pa
     (run / "metrics.json").unlink()
     # The probe asks the arm that is trained again; the other table does not.
     again = {"train": 1, "probe": 1, "collect": 1, "table": 1}
-    assert jobs(copy) == again | {"report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == again | {"claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_caption_brings_back_its_item_and_no_training(copy: Path) -> None:
     changed = {**OTHER, "title": "Another title"}
     (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
-    assert jobs(copy) == {"collect": 1, "table": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {"collect": 1, "table": 1, "claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_set_makes_its_own_outputs(copy: Path) -> None:

@@ -3,6 +3,7 @@ localrules:
     table,
     figure,
     table_and_figure,
+    claims,
     report,
     records,
 
@@ -73,6 +74,25 @@ use rule table as table_and_figure with:
         html=f"{OUT}/notebooks/{{item}}.html",
     wildcard_constraints:
         item=OF.names("table_and_figure"),
+
+
+# All items together, by the code that the plan has now; a run of some items, or a changed one, judges no claim.
+rule claims:
+    input:
+        contexts=OF.contexts(),
+        claims=HERE / "workflow" / "claims.yaml",
+    output:
+        json=f"{OUT}/claims/claims.json",
+        csv=f"{OUT}/claims/claims.csv",
+        md=f"{OUT}/claims/claims.md",
+        tex=f"{OUT}/claims/claims.tex",
+    log:
+        f"{OUT}/logs/claims.log",
+    params:
+        source=OF.digests["train"],
+        digest=OF.digests["paper"],
+    shell:
+        "python -m mpno claims {input.contexts:q} --claims {input.claims:q} --source {params.source:q} --out $(dirname {output.json:q}) > {log:q} 2>&1"
 
 
 rule report:

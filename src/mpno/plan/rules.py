@@ -136,6 +136,11 @@ class RuleInputs:
         """What the report shows of each item."""
         return [f"{self.plan.out}/drawn/{name}.json" for name in self.plan.items]
 
+    def claims(self) -> list[str]:
+        """The judged claims; none where a change or a choice of items leaves nothing to judge them by."""
+        whole = not self.plan.config.changes and self.plan.config.item is None and "all" in self.plan.config.items
+        return [f"{self.plan.out}/claims/claims.json"] if whole else []
+
     def gallery(self) -> list[str]:
         """The data files to look at."""
         return [spec.file(Path(self.plan.root)).as_posix() for spec in self.plan.gallery.values()]
