@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_claims, cli_data, cli_measure, cli_theory
+from mpno import cli_cite, cli_claims, cli_data, cli_measure, cli_theory
 from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
@@ -31,16 +31,7 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_measure.app, name="measure")
 app.add_typer(cli_theory.app, name="theory")
 app.command(short_help="Judge the paper's claims by a run's tables.")(cli_claims.claims)
-
-PAPER = """\
-@inproceedings{tu2024guaranteed,
-  title     = {Guaranteed Approximation Bounds for Mixed-Precision Neural Operators},
-  author    = {Tu, Renbo and White, Colin and Kossaifi, Jean and Bonev, Boris and Kovachki, Nikola and
-               Pekhimenko, Gennady and Azizzadenesheli, Kamyar and Anandkumar, Anima},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2024},
-  url       = {https://openreview.net/forum?id=QJGj07PD9C}
-}"""
+app.command(short_help="Print what to cite, in words and as BibTeX.")(cli_cite.cite)
 
 Spec = Annotated[str | None, typer.Option("--spec", help="A spec as JSON, or the path of a JSON file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The data file; made where it is missing and not named.")]
@@ -304,15 +295,6 @@ def plan(
     given: dict[str, Any] = {"scale": scale, "set": set_, "items": items}
     overrides = {key: value for key, value in given.items() if value is not None}
     print(planning.load_plan(overrides, root=Path.cwd(), look=cli_data.look).describe())
-
-
-@app.command()
-def cite() -> None:
-    """Print how to cite the paper and this software."""
-    import mpno
-
-    print(PAPER)
-    print(f"\nThis software: the mpno developers, mpno {mpno.__version__}; see CITATION.cff.")
 
 
 def _check_folder(option: str, folder: Path) -> None:
