@@ -78,7 +78,8 @@ def test_notebooks_are_thin_and_hold_no_outputs(path: Path) -> None:
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
-    assert sum(len(cell.source.splitlines()) for cell in code) < 20
+    # The talk-through asks questions; all others call what draws.
+    assert sum(len(cell.source.splitlines()) for cell in code) < (50 if path.stem == "start_here" else 20)
     assert "What it does not show" in book.cells[-1].source
 
 
