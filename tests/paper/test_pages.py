@@ -97,7 +97,11 @@ def test_a_notebook_draws_from_its_parameters(toy: Path, tmp_path: Path, monkeyp
     parameters = {"tidy": str(toy), "out": str(tmp_path)}
     run_notebook(ROOT / "notebooks" / "darcy-settings.ipynb", parameters=parameters, out=out)
     assert (tmp_path / "tables" / "toy.csv").is_file()
-    assert "equivalent within 5 %" in out.with_suffix(".html").read_text()
+    page = out.with_suffix(".html").read_text()
+    assert "equivalent within 5 %" in page
+    pictures = [output.data["image/png"] for cell in nbformat.read(out, as_version=4).cells for output in
+                cell.get("outputs", []) if "image/png" in output.get("data", {})]  # fmt: skip
+    assert len(pictures) == 1 and pictures[0].strip() in page.replace("\n", ""), "the figure is shown"
     with pytest.raises(MpnoError, match="make item ITEM=nowhere"):
         parameters["tidy"] = str(tmp_path / "nowhere")
         run_notebook(ROOT / "notebooks" / "models-car.ipynb", parameters=parameters, out=tmp_path / "b.ipynb")
