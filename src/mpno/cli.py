@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_cite, cli_claims, cli_data, cli_measure, cli_theory
+from mpno import cli_cite, cli_claims, cli_data, cli_measure, cli_report, cli_theory
 from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
@@ -32,6 +32,8 @@ app.add_typer(cli_measure.app, name="measure")
 app.add_typer(cli_theory.app, name="theory")
 app.command(short_help="Judge the paper's claims by a run's tables.")(cli_claims.claims)
 app.command(short_help="Print what to cite, in words and as BibTeX.")(cli_cite.cite)
+app.command(short_help="Write the page that shows and links all results.")(cli_report.report)
+app.command(short_help="Pack the report and its files to send to others.")(cli_report.share)
 
 Spec = Annotated[str | None, typer.Option("--spec", help="A spec as JSON, or the path of a JSON file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The data file; made where it is missing and not named.")]
@@ -227,18 +229,6 @@ def notebook(
     draws: dict[str, Any] = {"tidy": str(tidy)} if tidy else {"data": [str(file) for file in data or []]}
     with clock("draw", out):
         run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
-
-
-@app.command(short_help="Write the page that shows and links all results.")
-def report(
-    drawn: Annotated[list[Path], typer.Argument(help="What was drawn of each item, as in results/desk/drawn/*.json.")],
-    out: Annotated[Path, typer.Option(help="The HTML page to write.")],
-) -> None:
-    """Write the page that shows every table and figure and links their files."""
-    from mpno.paper.report import write_report
-
-    with clock("report", out):
-        write_report(drawn, out=out)
 
 
 @app.command(short_help="Check what must hold of all records.")

@@ -1,0 +1,51 @@
+"""What the page knows of each run, once, however many numbers lead to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mpno.paper.records import ItemTables
+from mpno.paper.runs import RUN_COLUMNS
+from mpno.specs import MpnoError
+
+SHARED = ("part", "arm", "seed")  # of a use of the run, not of the run
+
+
+def known_runs(items: Mapping[str, ItemTables], *, own: bool) -> dict[str, dict[str, Any]]:
+    """By run: where its numbers are used, and its record.
+
+    Args:
+        items: the tidy tables of each item.
+        own: whether they are this run's own, which always come with their records.
+
+    Raises:
+        MpnoError: they are, and have runs that ``runs.csv`` does not know.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, item in items.items():
+        records = {row["run"]: _record(row) for row in item.runs.to_dict("records")}
+        for part in item.parts.values():
+            for arm in part.context["arms"]:
+                for seed, run in arm["runs"].items():
+                    if own and run not in records:
+                        raise MpnoError(
+                            f"runs.csv of item {name}: has no run {run}; delete its folder in tidy and run "
+                            "`make reproduce`"
+                        )
+                    entry = found.setdefault(run, {"uses": []})
+                    entry.update(records.get(run, {}))
+                    entry["uses"].append([name, part.context["part"], setting(arm), int(seed)])
+    return found
+
+
+def setting(arm: Mapping[str, Any]) -> str:
+    """An arm as a reader tells it from the others of its part."""
+    return " ".join([arm["model"], arm["label"], f"by {arm['transform']}", *(["control"] * (arm["role"] == "control"))])
+
+
+def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
+    kept = {key: row[key] for key in RUN_COLUMNS if key not in ("run", *SHARED)}
+    plain = {key: value.item() if hasattr(value, "item") else value for key, value in kept.items()}
+    return plain | {key: json.loads(row[key]) for key in ("spec", "versions")}
