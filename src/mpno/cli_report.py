@@ -15,7 +15,7 @@ from mpno.specs import MpnoError
 def report(
     drawn: Annotated[list[Path], typer.Argument(help="What was drawn of each item, as in results/desk/drawn/*.json.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write, as in results/desk/report/index.html.")],
-    tidy: Annotated[Path | None, typer.Option(help="The folder of the items' tidy tables; else the one beside.")] = None,
+    tidy: Annotated[Path | None, typer.Option(help="Where the items' tidy tables lie; else beside.")] = None,
     claims: Annotated[Path | None, typer.Option(help="The judged claims, a claims.json.")] = None,
     times: Annotated[Path | None, typer.Option(help="What the jobs said of their times, a times.jsonl.")] = None,
     jobs: Annotated[str, typer.Option(help="How many jobs each rule has, as JSON.")] = "{}",

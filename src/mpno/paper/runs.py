@@ -1,4 +1,4 @@
-"""What is known of each run behind an item: the rows of ``runs.csv``, from which every number resolves to its records."""
+"""What is known of each run behind an item, in ``runs.csv``: a number leads to a run, a run to its spec and machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def run_rows(
     """
     return [
         {
-            **{"run": run, "part": part, "arm": arm["name"], "seed": int(seed)},
+            "run": run,
+            "part": part,
+            "arm": arm["name"],
+            "seed": int(seed),
             **{key: records[run][key] for key in COPIED},
             **{key: _compact(records[run][key]) for key in ("spec", "versions")},
             **{f"data_{key}": records[run]["data"][key] for key in ("source", "digest")},

@@ -146,13 +146,11 @@ class RuleInputs:
         plan = self.plan
         solved = [spec for spec in plan.data.values() if spec.source != "fetch"]
         alone = [probe for probe in plan.probes.values() if probe.probe.exclusive]
-        counts = {
-            **{"download": len(plan.data) - len(solved), "data": len(solved)},
-            **{"train": len(plan.runs), "time": len(plan.times), "memory": len(plan.memories)},
-            **{"probe": len(plan.probes) - len(alone), "probe_alone": len(alone), "collect": len(plan.items)},
-            **{kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")},
-            **{"claims": len(self.claims()), "report": 1, "records": 1, "all": 1},
-        }
+        counts = {"download": len(plan.data) - len(solved), "data": len(solved), "train": len(plan.runs)}
+        counts |= {"time": len(plan.times), "memory": len(plan.memories)}
+        counts |= {"probe": len(plan.probes) - len(alone), "probe_alone": len(alone), "collect": len(plan.items)}
+        counts |= {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
+        counts |= {"claims": len(self.claims()), "report": 1, "records": 1, "all": 1}
         return json.dumps(counts)
 
     def gallery(self) -> list[str]:

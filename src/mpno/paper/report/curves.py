@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpno.paper.records import ItemData, ItemTables
-from mpno.paper.report.known_runs import setting
+from mpno.paper.report.known_runs import settings
 
 NAMES = {"l2": "relative L2 error", "h1": "relative H1 error"}
 
@@ -17,7 +17,7 @@ def curves(item: ItemTables) -> list[dict[str, Any]]:
 
 def _of_part(part: ItemData) -> list[dict[str, Any]]:
     grid = part.context["data"]["resolution"]
-    names = {arm["name"]: _named(arm) for arm in part.context["arms"]}
+    names = settings(part.context["arms"])
     rows = part.history.query("resolution == @grid")
     found: list[dict[str, Any]] = []
     for metric, by_metric in rows.groupby("metric", sort=False):
@@ -30,7 +30,3 @@ def _of_part(part: ItemData) -> list[dict[str, Any]]:
         title = f"{part.title}, {part.grid(grid)}: {NAMES[str(metric)]} of the test set"
         found.append({"title": title, "metric": NAMES[str(metric)], "lines": [line for line in lines if line["epoch"]]})
     return [chart for chart in found if chart["lines"]]
-
-
-def _named(arm: dict[str, Any]) -> str:
-    return f"{setting(arm)}, {arm['recipe']}" if arm["recipe"] else setting(arm)

@@ -44,8 +44,8 @@ def draw_rules(jobs: Mapping[str, int]) -> Markup:
     nodes = [_node(rule, *place, jobs.get(rule, 0)) for rule, place in at.items()]
     said = ", ".join(f"{rule} {count}" for rule, count in jobs.items())
     size = f"0 0 {len(COLUMNS) * _ACROSS - 20} {tallest + 8}"
-    head = Markup('<svg class="rules" viewBox="{}" role="img" aria-label="The rules of the workflow and what needs what;'
-                  ' jobs of each: {}">').format(size, said)  # fmt: skip
+    says = f"The rules of the workflow and what needs what; jobs of each: {said}"
+    head = Markup('<svg class="rules" viewBox="{}" role="img" aria-label="{}">').format(size, says)
     return head + Markup("").join([*edges, *nodes]) + Markup("</svg>")
 
 

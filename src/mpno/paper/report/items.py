@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from mpno.paper.records import NONE, ItemData, ItemTables
-from mpno.paper.report.known_runs import setting
+from mpno.paper.report.known_runs import settings
 from mpno.specs import MpnoError
 
 FILES = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png", "svg", "csv")}
@@ -82,8 +82,8 @@ def _evidence(item: ItemTables) -> list[str]:
 
 def _records(part: ItemData) -> dict[str, Any]:
     """Of each arm and seed the last error on the training grid, each with the run it is of."""
-    grid, metric = part.context["data"]["resolution"], "l2"
-    rows = part.errors.query("metric == @metric and resolution == @grid").to_dict("records")
+    grid, names = part.context["data"]["resolution"], settings(part.context["arms"])
+    rows = part.errors.query("metric == 'l2' and resolution == @grid").to_dict("records")
     errors = {row["run"]: row["value"] for row in rows}
     arms = [arm for arm in part.context["arms"] if arm["runs"]]
     seeds = sorted({int(seed) for arm in arms for seed in arm["runs"]})
@@ -92,7 +92,7 @@ def _records(part: ItemData) -> dict[str, Any]:
         "seeds": seeds,
         "rows": [
             {
-                "setting": setting(arm),
+                "setting": names[arm["name"]],
                 "recipe": arm["recipe"] or "",
                 "cells": [_cell(arm["runs"].get(str(seed)), errors) for seed in seeds],
             }

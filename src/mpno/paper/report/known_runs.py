@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mpno.paper.records import ItemTables
@@ -27,6 +27,7 @@ def known_runs(items: Mapping[str, ItemTables], *, own: bool) -> dict[str, dict[
     for name, item in items.items():
         records = {row["run"]: _record(row) for row in item.runs.to_dict("records")}
         for part in item.parts.values():
+            names = settings(part.context["arms"])
             for arm in part.context["arms"]:
                 for seed, run in arm["runs"].items():
                     if own and run not in records:
@@ -36,13 +37,23 @@ def known_runs(items: Mapping[str, ItemTables], *, own: bool) -> dict[str, dict[
                         )
                     entry = found.setdefault(run, {"uses": []})
                     entry.update(records.get(run, {}))
-                    entry["uses"].append([name, part.context["part"], setting(arm), int(seed)])
+                    entry["uses"].append([name, part.context["part"], names[arm["name"]], int(seed)])
     return found
 
 
-def setting(arm: Mapping[str, Any]) -> str:
-    """An arm as a reader tells it from the others of its part."""
-    return " ".join([arm["model"], arm["label"], f"by {arm['transform']}", *(["control"] * (arm["role"] == "control"))])
+def settings(arms: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The arms of a part by name, as a reader tells them from one another."""
+    differing = [key for key in ("model", "recipe") if len({arm[key] for arm in arms}) > 1]
+    said = {arm["name"]: _setting(arm, differing) for arm in arms}
+    texts = list(said.values())
+    return {name: text if texts.count(text) == 1 else f"{text} ({name})" for name, text in said.items()}
+
+
+def _setting(arm: Mapping[str, Any], differing: Sequence[str]) -> str:
+    words = [arm["model"]] if "model" in differing else []
+    words += [arm["label"], f"by {arm['transform']}", *(["control"] * (arm["role"] == "control"))]
+    recipe = f", {arm['recipe']}" if "recipe" in differing and arm["recipe"] else ""
+    return " ".join(words) + recipe
 
 
 def _record(row: Mapping[Any, Any]) -> dict[str, Any]:

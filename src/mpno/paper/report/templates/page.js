@@ -153,12 +153,11 @@
       axis_line_color: soft, major_tick_line_color: soft, minor_tick_line_color: null };
     const hover = new Bokeh.HoverTool({ mode: "mouse", tooltips: [["", "@name"], ["epoch", "@epoch"],
       ["mean", "@mean{0.0000}"], ["seeds", "@count: @min{0.0000} to @max{0.0000}"]] });
-    const figure = Bokeh.Plotting.figure({ sizing_mode: "stretch_both", tools: [hover, "pan", "wheel_zoom", "reset"],
-      active_drag: null, active_scroll: null, background_fill_color: card, border_fill_color: card, outline_line_color: null });
+    const figure = Bokeh.Plotting.figure({ sizing_mode: "stretch_both", tools: [hover], toolbar_location: null,
+      background_fill_color: card, border_fill_color: card, outline_line_color: null });
     figure.xaxes.forEach((axis) => axis.setv({ axis_label: "epoch", ...text }));
     figure.yaxes.forEach((axis) => axis.setv({ axis_label: chart.metric, ...text }));
     [...figure.xgrids, ...figure.ygrids].forEach((grid) => grid.setv({ grid_line_color: rule }));
-    figure.toolbar.logo = null;
     const items = chart.lines.map((line, at) => {
       const { name, ...numbers } = line, many = { name: line.epoch.map(() => name), ...numbers };
       const source = new Bokeh.ColumnDataSource({ data: many });

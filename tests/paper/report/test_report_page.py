@@ -1,0 +1,164 @@
+"""What the report says, and what it refuses to be made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import html.parser
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_toy import claim, claims, make_report, reading
+
+from mpno.paper import draw, load_item
+from mpno.paper.report import write_report
+from mpno.paper.report.dag import NEEDS, draw_rules
+from mpno.paper.report.times import read_times
+from mpno.specs import MpnoError
+
+EVIL = "</script><script>alert(1)</script>\" onload='x' & <img src=x onerror=y>"
+
+
+class Page(html.parser.HTMLParser):
+    """Links, tags and the names of attributes that a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value for key, value in attrs if key in ("href", "src") and value]
+
+
+def data(text: str) -> dict[str, Any]:
+    """What the page's script is given."""
+    start = text.index(">", text.index('id="data"')) + 1
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+def test_first_screen_says_what_the_run_is_and_what_it_decides(report: Path) -> None:
+    text = report.read_text()
+    head = text[text.index("<body>") : text.index('<h2 id="claims">')]
+    for said in ("smoke", "without a GPU", "16x16", "neither confirms nor refutes the paper's GPU claims"):
+        assert said in head
+    assert '<span class="big">1</span> of 3 claims' in head
+
+
+def test_a_paper_scale_run_on_a_gpu_disclaims_nothing(toy: Path, tmp_path: Path) -> None:
+    item = load_item(toy)
+    for device, said in (("cuda", False), ("cpu", True)):
+        context = item.context | {"scale": "paper", "device": device}
+        page = make_report(dataclasses.replace(item, context=context), toy.parent, tmp_path)
+        assert ("neither confirms nor refutes" in page.read_text()) == said
+
+
+def test_the_papers_value_stands_with_its_provenance(report: Path) -> None:
+    for part in ("0.0083", "read off a plot: a figure", "128x128, 300 epochs", "15.63 s", "review discussion"):
+        assert part in report.read_text()
+
+
+def test_a_claim_stands_with_its_rule_readings_and_change(report: Path) -> None:
+    text = report.read_text()
+    third = text[text.index('id="C03"') : text.index('id="none"')]
+    for said in ("45 % or more", "up to 50 % less", "+1.0 % [-0.5, +2.5]", "told apart", 'data-record="mixed_s0"'):
+        assert said in third
+    aside = third[third.index("Illustration") :]
+    assert "+0.1 points" in aside and "+1.0 %" not in aside
+    assert "<time>2026-11-28</time>" in text and "where it first read 3" in text
+
+
+def test_links_lead_to_files_beside_the_page_alone(report: Path) -> None:
+    text = report.read_text()
+    links = [link for link in Page(text).links if not link.startswith(("#", "data:"))]
+    assert {f"../tables/toy.{ending}" for ending in ("csv", "md", "tex")} <= set(links)
+    assert {"../notebooks/toy.ipynb", "../notebooks/toy.html", "../tidy/toy/errors.csv"} <= set(links)
+    assert not [link for link in links if not link.startswith("../")]
+    assert "url(" not in text[: text.index("</style>")] and "@import" not in text
+
+
+def test_what_came_from_data_is_text(toy: Path, tmp_path: Path) -> None:
+    item = load_item(toy)
+    said = {"title": EVIL, "paper": EVIL, "changes": [EVIL], "processor": EVIL, "versions": {"torch": EVIL}}
+    strange = {"conditions": EVIL, "place": EVIL, "setting": EVIL}
+    item = dataclasses.replace(item, context=item.context | said, reference=item.reference.assign(**strange))
+    shutil.copytree(toy.parent, tmp_path / "tidy")
+    runs = tmp_path / "tidy" / "toy" / "runs.csv"
+    runs.write_text(runs.read_text().replace("A processor", '"' + EVIL.replace('"', '""') + '"'))
+    evil = claim("C04", **dict.fromkeys(("group", "statement", "source", "provenance", "published", "reason"), EVIL))
+    evil |= {"threshold": {"rule": EVIL, "words": EVIL}, "readings": [reading(name=EVIL, shown=EVIL, evidence=EVIL)]}
+    text = make_report(item, tmp_path / "tidy", tmp_path / "results", claims(evil)).read_text()
+    page = Page(text)
+    assert text.count("&lt;script&gt;alert(1)") > 12
+    assert page.tags.count("script") == 3 and "img src=x" not in text.replace("&lt;img src=x", "")
+    assert not {name for name in page.attributes if name.startswith("on")}
+    assert data(text)["runs"]["mixed_s0"]["processor"] == EVIL
+
+
+def test_each_run_is_known_once_and_each_number_leads_to_one(report: Path) -> None:
+    text = report.read_text()
+    run = data(text)["runs"]["mixed_s1"]
+    assert run["spec"] == {"seed": 1, "precision": "mixed"} and run["versions"] == {"torch": "1"}
+    assert (run["source_digest"], run["data_digest"], run["threads"]) == ("abc", "def", 1)
+    assert run["uses"] == [["toy", "darcy", "mixed by fft", 1]]
+    assert '<a href="#run=mixed_s1">0.1122</a>' in text and '<a href="#run=half_s1">diverged</a>' in text
+    assert len(data(text)["runs"]) == 18
+
+
+def test_curves_are_the_means_over_the_seeds(report: Path) -> None:
+    chart = data(report.read_text())["curves"]["toy"][0]
+    full = next(line for line in chart["lines"] if line["name"] == "full by fft")
+    assert chart["metric"] == "relative L2 error" and full["epoch"] == list(range(1, 11))
+    assert full["mean"][-1] == pytest.approx(0.1) and (full["min"][-1], full["max"][-1]) == (0.09, 0.11)
+    assert full["count"] == [3] * 10
+
+
+def test_tables_of_ones_own_come_with_their_runs(toy: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(toy.parent, results / "tidy")
+    draw(load_item(toy), results)
+    drawn, out = [results / "drawn" / "toy.json"], results / "report" / "index.html"
+    path = results / "tidy" / "toy" / "runs.csv"
+    path.write_text("".join(line for line in path.open() if not line.startswith("mixed_s1,")))
+    with pytest.raises(MpnoError, match=r"runs.csv of item toy: has no run mixed_s1; .*make reproduce"):
+        write_report(drawn, out=out, tidy=results / "tidy")
+    shutil.move(results / "tidy", tmp_path / "published")
+    (tmp_path / "published" / "toy" / "runs.csv").unlink()
+    write_report(drawn, out=out, tidy=tmp_path / "published")
+    assert "Drawn from published tables" in out.read_text() and "judges no claims" in out.read_text()
+
+
+def test_a_figure_that_is_gone_and_broken_claims_are_refused(toy: Path, tmp_path: Path) -> None:
+    page = make_report(load_item(toy), toy.parent, tmp_path)
+    drawn, judged = [tmp_path / "drawn" / "toy.json"], tmp_path / "claims" / "claims.json"
+    judged.write_text('{"claims": [{"id": "C01"}]}')
+    with pytest.raises(MpnoError, match=r"claims.json: is not whole"):
+        write_report(drawn, out=page, tidy=toy.parent, claims=judged)
+    (tmp_path / "figures" / "toy.svg").unlink()
+    with pytest.raises(MpnoError, match=r"toy.svg: is missing; make it with `make item ITEM=toy`"):
+        write_report(drawn, out=page, tidy=toy.parent)
+
+
+def test_of_a_job_that_ran_twice_the_last_time_counts(tmp_path: Path) -> None:
+    path = tmp_path / "times.jsonl"
+    entries = [("train", "a", 0, 50), ("train", "a", 0, 2), ("train", "b", 1, 4), ("memory", "c", 0, 1)]
+    keys = ("stage", "name", "started", "ended")
+    path.write_text("".join(json.dumps(dict(zip(keys, entry, strict=True))) + "\n" for entry in entries))
+    assert read_times(path) == [("training", 2, 5), ("predicting memory", 1, 1)]
+    assert read_times(None) == []
+    path.write_text("{}\n")
+    with pytest.raises(MpnoError, match="is not whole"):
+        read_times(path)
+
+
+def test_every_rule_is_drawn_with_its_jobs() -> None:
+    drawn = str(draw_rules({"train": 1, "time": 2}))
+    assert drawn.count("<g class=") == len(NEEDS) + 2, "a box per rule, those of data need nothing"
+    assert drawn.count("<path") == sum(map(len, NEEDS.values()))
+    assert ">1 job<" in drawn and ">2 jobs<" in drawn and drawn.count("node idle") == len(NEEDS)
