@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mpno.paper import ItemTables, draw
 from mpno.paper.report import write_report
 
 JOBS = {"data": 1, "train": 18, "collect": 1, "table_and_figure": 1, "report": 1, "records": 1, "all": 1}
@@ -46,12 +45,14 @@ def claims(*more: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make_report(item: ItemTables, tidy: Path, root: Path, judged: dict[str, Any] | None = None) -> Path:
-    """Draw `item`, whose tidy tables lie in the folder `tidy`, below `root` and write the report of it."""
-    draw(item, root)
+def make_report(root: Path, tidy: Path, judged: dict[str, Any] | None = None, **facts: Any) -> Path:
+    """Write the report of what was drawn below `root`, with other `facts`, from the tidy tables below `tidy`."""
+    drawn = root / "drawn" / "toy.json"
+    page = json.loads(drawn.read_text())
+    page["context"] |= facts
+    drawn.write_text(json.dumps(page))
     (root / "claims").mkdir(exist_ok=True)
     (root / "claims" / "claims.json").write_text(json.dumps(judged or claims()))
     out = root / "report" / "index.html"
-    drawn = [root / "drawn" / "toy.json"]
-    write_report(drawn, out=out, tidy=tidy, claims=root / "claims" / "claims.json", jobs=JOBS)
+    write_report([drawn], out=out, tidy=tidy, claims=root / "claims" / "claims.json", jobs=JOBS)
     return out

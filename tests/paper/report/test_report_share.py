@@ -6,15 +6,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from report_toy import make_report
 
-from mpno.paper import load_item
 from mpno.paper.report import share
 from mpno.specs import MpnoError
 
 
-def test_the_same_files_are_the_same_bytes(toy: Path, tmp_path: Path) -> None:
-    page = make_report(load_item(toy), toy.parent, tmp_path)
+def test_the_same_files_are_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+    page = drawn / "report" / "index.html"
     count = share(page, tmp_path / "mpno-toy.zip")
     first = (tmp_path / "mpno-toy.zip").read_bytes()
     page.touch()
@@ -29,15 +27,14 @@ def test_the_same_files_are_the_same_bytes(toy: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told", ["{here}/x", "{home}/x"])
 def test_what_tells_of_this_machine_is_not_packed(
-    told: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path.parent / "somebody"))
-    page = make_report(load_item(toy), toy.parent, tmp_path)
-    path = tmp_path / "tables" / "toy.md"
+    path = drawn / "tables" / "toy.md"
     path.write_text(path.read_text() + told.format(here=Path.cwd(), home=Path.home()))
     with pytest.raises(MpnoError, match=r"toy.md: says .*, which is this machine's"):
-        share(page, tmp_path / "out.zip")
+        share(drawn / "report" / "index.html", tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from mpno.paper.records import AGAIN, ItemTables, load_item, whole
@@ -18,6 +18,7 @@ from mpno.paper.report.dag import draw_rules
 from mpno.paper.report.items import section
 from mpno.paper.report.known_runs import known_runs
 from mpno.paper.report.times import read_times
+from mpno.specs import MpnoError
 from mpno.specs.files import read_json, write_text
 from mpno.specs.sets import title_of
 
@@ -77,13 +78,15 @@ def write_report(
     first = next((context for context in contexts if context.get("versions")), contexts[0])
     own = tidy.resolve() == (results / "tidy").resolve()
     data = {"runs": known_runs(items, own=own), "curves": {name: curves(item) for name, item in items.items()}}
-    with whole(str(claims or out)):
+    try:
         text = _environment().get_template("page.html.j2").render(
             first=first, items=sections, judged=judged, verdicts=VERDICTS, evidence=EVIDENCE_TEXT, own=own,
             grids=_grids(items), times=read_times(times), rules=draw_rules(jobs or {}), data=_json(data),
             titles={name: item.context["title"] for name, item in items.items()},
             charts=_charts() if any(data["curves"].values()) else "",
         )  # fmt: skip
+    except UndefinedError as error:  # of the page's parts the claims alone are not checked before
+        raise MpnoError(f"{claims or out}: is not whole ({error.message}); {AGAIN}") from None
     write_text(out, text)
 
 
