@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mpno.plan import load_plan
+from mpno.paper.report.dag import COLUMNS, NEEDS
+from mpno.plan import RuleInputs, load_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,11 +148,14 @@ def test_jobs_of_the_whole_project(whole: Path) -> None:
     plan = load_plan({"scale": "smoke"}, root=ROOT)
     drawn = {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
     alone = sum(probe.probe.exclusive for probe in plan.probes.values())
-    assert jobs(whole) == {name: count for name, count in {
+    found = jobs(whole)
+    assert found == {name: count for name, count in {
         "all": 1, "claims": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
         "memory": len(plan.memories), "probe_alone": alone, "probe": len(plan.probes) - alone,
         "train": len(plan.runs), "download": 1, "data": len(plan.data) - 1,
     }.items() if count}  # fmt: skip
+    counted = json.loads(RuleInputs(plan).jobs(None))
+    assert found == {rule: count for rule, count in counted.items() if count}, "what the report says"
 
 
 def test_jobs_of_two_items(fresh: Path) -> None:
@@ -299,3 +305,19 @@ def test_pictures_need_no_data_file(copy: Path) -> None:
 def test_rules_are_clean(fresh: Path) -> None:
     done = snakemake(fresh, "--lint")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_report_draws_the_rules_that_there_are(whole: Path) -> None:
+    graph = snakemake(whole, "--rulegraph", "--config", "scale=desk").stdout
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, flags=re.MULTILINE))
+    found = {(names[need], names[rule]) for need, rule in re.findall(r"^\s*(\d+) -> (\d+)", graph, flags=re.MULTILINE)}
+    assert set(names.values()) == {rule for rules in COLUMNS for rule in rules}
+    assert found == {(need, rule) for rule, needs in NEEDS.items() for need in needs}
+
+
+def test_snakemakes_own_report_holds_the_page_tables_and_figures(finished: Path, tmp_path: Path) -> None:
+    done = snakemake(finished, "--report", str(tmp_path / "out.zip"), https_proxy="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "index.html", "claims.csv", "darcy-settings.csv", "darcy-settings.png", "other.csv"} <= names

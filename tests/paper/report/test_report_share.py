@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpno.cli import main
 from mpno.paper.report import share
 from mpno.specs import MpnoError
 
@@ -41,3 +42,12 @@ def test_what_tells_of_this_machine_is_not_packed(
 def test_without_a_report_there_is_nothing_to_share(tmp_path: Path) -> None:
     with pytest.raises(MpnoError, match="there is no report to share; make it with `make reproduce`"):
         share(tmp_path / "report" / "index.html", tmp_path / "out.zip")
+
+
+def test_a_user_packs_it_and_mistypes_the_jobs(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["share", str(drawn / "report" / "index.html"), "--out", str(tmp_path / "all.zip")])
+    assert capsys.readouterr().out.endswith("all.zip: 17 files\n")
+    for jobs in ("[1]", '{"train": []}', "x"):
+        with pytest.raises(SystemExit):
+            main(["report", "toy.json", "--out", str(tmp_path / "index.html"), "--jobs", jobs])
+        assert "not the number of jobs by rule" in capsys.readouterr().err
