@@ -45,8 +45,9 @@ def test_without_a_report_there_is_nothing_to_share(tmp_path: Path) -> None:
 
 
 def test_a_user_packs_it_and_mistypes_the_jobs(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["share", str(drawn / "report" / "index.html"), "--out", str(tmp_path / "all.zip")])
-    assert capsys.readouterr().out.endswith("all.zip: 17 files\n")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["share", str(drawn / "report" / "index.html"), "--out", str(tmp_path / "all.zip")])
+    assert capsys.readouterr().out.endswith("all.zip: 9 files\n")
     for jobs in ("[1]", '{"train": []}', "x"):
         with pytest.raises(SystemExit):
             main(["report", "toy.json", "--out", str(tmp_path / "index.html"), "--jobs", jobs])

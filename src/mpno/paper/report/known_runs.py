@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from mpno.paper.records import ItemTables
 from mpno.paper.runs import RUN_COLUMNS
 from mpno.specs import MpnoError
@@ -58,5 +60,7 @@ def _setting(arm: Mapping[str, Any], differing: Sequence[str]) -> str:
 
 def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
     kept = {key: row[key] for key in RUN_COLUMNS if key not in ("run", *SHARED)}
-    plain = {key: value.item() if hasattr(value, "item") else value for key, value in kept.items()}
+    plain = {
+        key: None if pd.isna(value) else getattr(value, "item", lambda v=value: v)() for key, value in kept.items()
+    }
     return plain | {key: json.loads(row[key]) for key in ("spec", "versions")}
