@@ -108,7 +108,7 @@ rule report:
         f"{OUT}/logs/report.log",
     params:
         claims=lambda _, input: ["--claims", input.claims] if input.claims else [],
-        tidy=TIDY,
+        tidy=lambda _: TIDY,
         times=OF.times_file,
         jobs=OF.jobs,
         digest=OF.digests["paper"],
