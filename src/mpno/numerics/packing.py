@@ -45,7 +45,7 @@ class Packed:
             part = values[first : first + PIECE].float()
             blocks = torch.nn.functional.pad(part, (0, -len(part) % BLOCK)).unflatten(0, (-1, BLOCK))
             if self._scales is not None:
-                scale = scales(blocks, element)
+                scale = scales(blocks, fmt)
                 blocks = blocks / scale
                 self._scales[first // BLOCK :][: len(scale)] = scale.flatten().to(torch.float8_e8m0fnu)
             rounded = blocks.clamp(-element.max, element.max).flatten()

@@ -102,7 +102,7 @@ def _round(
 
     by_chance = fmt.stochastic if rounding is None else rounding == "stochastic"
     round_elements = partial(stochastic, generator=generator) if by_chance else nearest
-    rounded = round_blocks(x, fmt.element, round_elements) if fmt.element else round_elements(x, fmt)
+    rounded = round_blocks(x, fmt, round_elements) if fmt.element else round_elements(x, fmt)
     if overflow == "strict":
         _refuse_overflow(x, rounded, fmt)
     return rounded

@@ -30,6 +30,8 @@ class Format:
         mantissa_bits: explicitly stored fraction bits (of an element).
         max: largest finite value.
         element: what a block format stores its values as; None for a plain format.
+        clamps: whether a block's scale is that of the OCP specification, by which its largest values may be clamped;
+            else it is the smallest by which they are not.
         saturates: whether what exceeds the maximum becomes the maximum, infinity too, and not infinity. Overflow of
             such a format means clipping wherever a largest number is held against its maximum.
         gradient: the format that holds the gradients of what is held in this one; None for the format itself.
@@ -44,6 +46,7 @@ class Format:
     mantissa_bits: int
     max: float
     element: Format | None = None
+    clamps: bool = True
     saturates: bool = False
     gradient: Format | None = None
     stochastic: bool = False
@@ -71,11 +74,13 @@ class Format:
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding a value from the smallest normal to the maximum.
 
-        In a block format this holds for values that are normal under their block's scale. The scale is chosen
-        so that the block's largest value is below 2^(top + 1) and not below its maximum, so what lies
-        between the two is clamped: with e4m3 elements by up to 1/8, twice what rounding costs.
+        In a block format this holds for values that are normal under their block's scale. The specification's scale
+        brings the block's largest value below 2^(top + 1) and not below its maximum, so what lies between the two is
+        clamped: with e4m3 elements by up to 1/8, twice what rounding costs.
         """
-        clamped = 0.0 if self.element is None else 1.0 - math.ldexp(self.element.max, -self.element.top - 1)
+        clamped = 0.0
+        if self.element is not None and self.clamps:
+            clamped = 1.0 - math.ldexp(self.element.max, -self.element.top - 1)
         return max(self.eps / 2, clamped)
 
     @property
@@ -92,9 +97,9 @@ def _ieee(name: str, exponent_bits: int, mantissa_bits: int) -> Format:
     return Format(name, exponent_bits, mantissa_bits, math.ldexp(2.0 - 2.0**-mantissa_bits, top))
 
 
-def _blocks(name: str, element: Format) -> Format:
+def _blocks(name: str, element: Format, *, clamps: bool = True) -> Format:
     largest = math.ldexp(element.max, SCALE_BIAS)
-    return Format(name, element.exponent_bits, element.mantissa_bits, largest, element)
+    return Format(name, element.exponent_bits, element.mantissa_bits, largest, element, clamps)
 
 
 # e4m3 spends the top exponent on numbers, all but one code: its maximum is 448, not 240.
@@ -109,6 +114,7 @@ FORMATS: dict[str, Format] = {
     "fp8_e4m3": _E4M3,
     "mxfp8": _blocks("mxfp8", _E4M3),
     "mxfp8_e5m2": _blocks("mxfp8_e5m2", _E5M2),
+    "mxfp8_up": _blocks("mxfp8_up", _E4M3, clamps=False),
 }
 
 
