@@ -12,6 +12,9 @@ from mpno import FNO, SFNO
 from mpno.models.norms import FieldNorm
 from mpno.numerics import hold, round_to, set_precision
 from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting, build_spec, get_format, gradient_format
+from mpno.spectral.fft import fft_forward, fft_inverse
+from mpno.spectral.modes import kept_modes
+from mpno.spectral.weights import SpectralWeight
 
 
 def spread(*shape: int) -> Tensor:
@@ -63,26 +66,43 @@ def test_every_layer_rounds_its_gradients_in_their_format_and_nothing_else(case:
         assert torch.equal(output, exact) and least <= off <= most, (gradients, off)
 
 
-@pytest.mark.parametrize("layer", ["transform", "contraction", "norm"])
-def test_gradients_too_large_for_their_format_show_that_it_was_used(layer: str) -> None:
-    """One of 2^20 is clipped to 448 on its way back, wherever it passes; the forward pass does not mind it."""
-    from mpno.spectral import SpectralConv
+LARGE = 2.0**20
+FORMAT = "e8m23_back_fp8_e4m3_sat"
+"""Values as fp32 has them, gradients clipped at 448."""
 
+
+def test_a_norm_clips_the_gradients_that_it_is_given() -> None:
+    norm = FieldNorm(4, "group")
+    norm.format = FORMAT
+    x = torch.randn(2, 8, 8, 4, requires_grad=True)
+    norm(x).backward(LARGE * torch.randn(2, 8, 8, 4))
+    assert x.grad is not None and 0 < float(x.grad.abs().max()) < 2.0**12
+
+
+def test_transforms_clip_the_gradients_that_they_give() -> None:
+    kept = kept_modes((8, 8), (4, 4), "joint")
+    x = torch.randn(2, 8, 8, 3, requires_grad=True)
+    s = fft_forward(x, kept, FORMAT)
+    s.backward(torch.full_like(s, LARGE))
+    given = s.detach().requires_grad_()
+    y = fft_inverse(given, kept, FORMAT)
+    y.backward(torch.full_like(y, LARGE))
+    assert x.grad is not None and given.grad is not None
+    assert float(x.grad.abs().max()) <= 448 and float(torch.view_as_real(given.grad).abs().max()) <= 448
+
+
+@pytest.mark.parametrize(("size", "most"), [(1e-5, 1.0), (1.0, 448.0)])
+def test_contractions_clip_gradients_on_their_way_in_and_out(size: float, most: float) -> None:
+    """With small weights only what comes in exceeds the maximum, with weights of order 1 what goes out does too."""
     torch.manual_seed(0)
-    format = "e8m23_back_fp8_e4m3_sat"
-    triple = {"transform": "HFF", "contraction": "FHF"}.get(layer)
-    if triple is None:
-        module: Any = FieldNorm(4, "group")
-        module.format = format
-        x = torch.randn(2, 8, 8, 4, requires_grad=True)
-        # The gradient's mean is taken away, so that a constant one leaves nothing.
-        given = 2.0**20 * torch.randn(2, 8, 8, 4)
-    else:
-        cp = ContractionSpec(factorization="cp", rank=0.5)
-        module = SpectralConv(4, 4, (4, 4), precision=f"half-{format} {triple}", contraction=cp, channels_last=True)
-        x, given = torch.randn(2, 8, 8, 4, requires_grad=True), 2.0**20 * torch.randn(2, 8, 8, 4)
-    module(x).backward(given)
-    assert x.grad is not None and 0 < float(x.grad.abs().max()) < 2.0**17
+    weight = SpectralWeight(3, 3, (4, 4), spec=ContractionSpec(factorization="cp", rank=0.5))
+    kept = kept_modes((8, 8), (4, 4), "joint")
+    for parameter in weight.parameters():
+        torch.nn.init.constant_(parameter, size ** (1 / 5))
+    s = torch.randn(2, *kept.counts, 3, 2, requires_grad=True)
+    y = weight.contract(s, kept, inputs=FORMAT, weights=FORMAT)
+    y.backward(torch.full_like(y, LARGE))
+    assert s.grad is not None and 0 < float(s.grad.abs().max()) <= most
 
 
 def test_chance_leaves_the_mean_of_a_gradient() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpno import FNO, SFNO, SpectralConv, UNet, convert
-from mpno.numerics import LiveBytes, packing, recomputing, round_to, set_precision
+from mpno.numerics import LiveBytes, hold, packing, recomputing, round_to, set_precision
 from mpno.numerics.packing import Packed
 from mpno.specs import FNOSpec, MpnoError, PrecisionSetting, RunSpec, UNetSpec
 from mpno.specs.names import SAVED
@@ -93,6 +93,15 @@ def test_gradients_against_float64() -> None:
     assert torch.allclose(w.grad.double(), rounded.T @ given.double(), rtol=1e-5, atol=1e-4)
     # The parameter is there anyway: what meets it is exact.
     assert torch.allclose(x.grad.double(), given.double() @ w.detach().double().T, rtol=1e-5, atol=1e-4)
+
+
+def test_what_is_held_of_a_parameter_stays_as_it_is() -> None:
+    x, w = torch.randn(512, 48, requires_grad=True), torch.nn.Parameter(torch.randn(48, 40))
+    given = torch.randn(512, 40)
+    with recomputing(False, saved="mxfp8", apart=[w]):
+        y = x @ hold(w, "e5m9")
+    y.backward(given)
+    assert x.grad is not None and torch.equal(x.grad, given @ round_to(w.detach(), "e5m9").T)
 
 
 def _by_blocks(x: Tensor) -> Tensor:
