@@ -35,7 +35,7 @@ def advise(
     transform: Annotated[str | None, typer.Option(help="fft or matmul; of spherical models sht or matmul.")] = None,
     run: Annotated[Path | None, typer.Option(help="A trained run's folder; else the model is untrained.")] = None,
     format_: Annotated[list[str] | None, typer.Option("--format", help="A number format; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option(help="Where: mixed, half, compact, or these with another stabiliser.")] = "mixed",
+    precision: Annotated[str, typer.Option(help="Where: mixed, half or compact, and a stabiliser.")] = "mixed",
     fraction: Annotated[float, typer.Option(help="Share of the discretization error to stay below.")] = 0.3,
     tolerance: Annotated[float, typer.Option(help="Relative error that is allowed in any case.")] = 1e-3,
     samples: Annotated[int, typer.Option(help="Test samples to look at.")] = 4,

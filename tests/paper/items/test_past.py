@@ -34,10 +34,10 @@ def arms(e4m3: float, e5m2: float, blocks: float) -> dict[str, Toy]:
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ((2.0, 1.2, 1.02), "plain e4m3 and e5m2 fail; blocks of e4m3: equivalent within 5 %"),
-        ((2.0, 1.02, 1.2), "plain e4m3 fails; blocks of e4m3: worse by more than 5 %"),
+        ((2.0, 1.2, 1.02), "plain e4m3 and e5m2 fail; blocks of e4m3, mx: equivalent within 5 %"),
+        ((2.0, 1.02, 1.2), "plain e4m3 fails; blocks of e4m3, mx: worse by more than 5 %"),
         ((1.01, 1.02, 1.01), "no verdict on blocks: plain FP8 is not worse than FP16 by more than the margin here"),
-        ((2.0, 1.0, 1.01), "plain e4m3 fails; blocks of e4m3: no power at this scale"),
+        ((2.0, 1.0, 1.01), "plain e4m3 fails; blocks of e4m3, mx: no power at this scale"),
     ],
 )
 def test_the_rule_can_come_out_either_way(errors: tuple[float, float, float], said: str) -> None:
@@ -75,9 +75,13 @@ def test_a_row_says_what_is_held_in_what(fp8: ItemTables) -> None:
     assert rows.loc["mx", "bound_gradients"] == pytest.approx(9**2 / 8**2 - 1)
     assert rows.loc["e4m3", "step_gradient"] == 0.9 and math.isnan(rows.loc["mx", "step_gradient"])
     drawn = past_fp8.table(fp8)
-    assert any(note == "darcy: plain e4m3 and e5m2 fail; blocks of e4m3: equivalent within 5 %" for note in drawn.notes)
+    assert any(
+        note == "darcy: plain e4m3 and e5m2 fail; blocks of e4m3, mx: equivalent within 5 %" for note in drawn.notes
+    )
     assert not drawn.shown.map(lambda cell: "nan" in cell or "None" in cell).any().any()
-    assert drawn.shown.iloc[4]["gradients in"] == "mxfp8_e5m2, by chance" and drawn.shown.iloc[4]["stabiliser"] == "none"
+    assert (
+        drawn.shown.iloc[4]["gradients in"] == "mxfp8_e5m2, by chance" and drawn.shown.iloc[4]["stabiliser"] == "none"
+    )
 
 
 def test_the_figure_shows_every_change_and_every_format(fp8: ItemTables) -> None:

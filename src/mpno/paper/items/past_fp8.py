@@ -19,8 +19,9 @@ from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
-AGAINST, PLAIN, BLOCKS = "fp16", ("e4m3", "e5m2"), "mx"
-"""The arms of FP16, of plain clipped FP8, and of blocks of e4m3 throughout, in every part."""
+PLAIN, BLOCKS = ("e4m3", "e5m2"), ("mx", "mx-up", "mx-hhh")
+"""The arms of plain clipped FP8 throughout, and of blocks of e4m3: throughout, by either scale, and in the block
+alone."""
 _PARTS = ("transform", "contraction", "inverse")
 
 
@@ -68,14 +69,14 @@ def _bound(fmt: Format) -> float:
 def findings(data: ItemData) -> str:
     """What the rule, fixed beforehand, allows one to say of a part."""
     verdicts = {arm["name"]: read_arm(data, arm)["verdict"] for arm in data.context["arms"]}
-    gone = {name: verdicts[name] for name in PLAIN if name in verdicts}
-    failed = [name for name, said in gone.items() if said.startswith(("worse", "diverged"))]
-    if not any(len(arm["runs"]) > 1 for arm in data.context["arms"] if arm["name"] in (*PLAIN, BLOCKS)):
+    failed = [name for name in PLAIN if verdicts.get(name, "").startswith(("worse", "diverged"))]
+    if all(len(arm["runs"]) < 2 for arm in data.context["arms"]):
         return "illustration: one seed of each, no verdict"
     if not failed:
         return "no verdict on blocks: plain FP8 is not worse than FP16 by more than the margin here"
     text = f"plain {' and '.join(failed)} fail{'s' if len(failed) == 1 else ''}"
-    return f"{text}; blocks of e4m3: {verdicts[BLOCKS]}"
+    blocks = "; ".join(f"{name}: {verdicts[name]}" for name in BLOCKS if name in verdicts)
+    return f"{text}; blocks of e4m3, {blocks}"
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
