@@ -19,9 +19,9 @@ from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
-PLAIN, BLOCKS = ("e4m3", "e5m2"), ("mx", "mx-up", "mx-hhh")
-"""The arms of plain clipped FP8 throughout, and of blocks of e4m3: throughout, by either scale, and in the block
-alone."""
+PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": ("e4m3-hhh",)}
+"""For arms with blocks of e4m3, what plain clipped FP8 does in the same places: there is no credit where any of it does
+as well as FP16."""
 _PARTS = ("transform", "contraction", "inverse")
 
 
@@ -66,17 +66,21 @@ def _bound(fmt: Format) -> float:
     return (1 + fmt.unit_roundoff) ** 2 - 1
 
 
-def findings(data: ItemData) -> str:
-    """What the rule, fixed beforehand, allows one to say of a part."""
-    verdicts = {arm["name"]: read_arm(data, arm)["verdict"] for arm in data.context["arms"]}
-    failed = [name for name in PLAIN if verdicts.get(name, "").startswith(("worse", "diverged"))]
-    if all(len(arm["runs"]) < 2 for arm in data.context["arms"]):
-        return "illustration: one seed of each, no verdict"
-    if not failed:
-        return "no verdict on blocks: plain FP8 is not worse than FP16 by more than the margin here"
-    text = f"plain {' and '.join(failed)} fail{'s' if len(failed) == 1 else ''}"
-    blocks = "; ".join(f"{name}: {verdicts[name]}" for name in BLOCKS if name in verdicts)
-    return f"{text}; blocks of e4m3, {blocks}"
+def findings(data: ItemData) -> list[str]:
+    """What the rule, fixed beforehand, allows one to say of the arms with blocks in a part."""
+    read = {arm["name"]: read_arm(data, arm) for arm in data.context["arms"]}
+    said = []
+    for blocks, plain in PLAIN.items():
+        found = {name: read[name]["verdict"] for name in plain if name in read}
+        if blocks not in read or not found:
+            continue
+        if read[blocks]["seeds"] < 2:
+            said.append(f"{blocks}: one seed, no verdict")
+        elif all(verdict.startswith(("worse", "diverged")) for verdict in found.values()):
+            said.append(f"{blocks}: {read[blocks]['verdict']}, where plain {' and '.join(found)} fail")
+        else:
+            said.append(f"{blocks}: no credit, plain FP8 is not known to be worse than FP16 by more than the margin")
+    return said
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -105,7 +109,7 @@ def _notes(item: ItemTables) -> list[str]:
     where = f"on {context['device']} ({context['processor']}), {context['threads']} thread(s) per run"
     notes.append(f"scale {context['scale']}, {where}; every number of trainings is simulated by rounding what is held")
     for part, data in item.parts.items():
-        notes += [*reading_notes(data, part), f"{part}: {findings(data)}"]
+        notes += [*reading_notes(data, part), *(f"{part}, {finding}" for finding in findings(data))]
     return [
         *notes,
         *READINGS,

@@ -78,7 +78,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     cells |= {"kind": row["kind"], "data": row["part"], "setting": row["setting"]}
     cells |= {"transform": transform, "evidence": row["evidence"]}
     if row["kind"] == TRAINED:
-        read = read_cells(row)
+        # Beside rows without them, a frame holds counts as floats.
+        read = read_cells({**row, **{key: int(row[key]) for key in ("seeds", "diverged", "epochs")}})
         cells |= {key: read[key] for key in ("seeds", "L2", "L2 change", "verdict")}
         return cells | {"gradient off": _percent(row["gradient"])}
     cells |= {"activations MiB": f"{row['kept'] / MIB:,.1f}", "of unpacked": _percent(row["of_unpacked"])}
