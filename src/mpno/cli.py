@@ -40,7 +40,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="The data file; made w
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A change, as in optimizer.lr=2e-3; may be repeated.")]
 Dataset = Annotated[str | None, typer.Option(help="A set of the paper, or the name of an imported one.")]
 Model = Annotated[str | None, typer.Option(help=f"{', '.join(MODELS)}; else that of the recipe.")]
-Precision = Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")]
+Precision = Annotated[str | None, typer.Option(help="full, amp, half, mixed, compact, mixed-bf16, full+tanh ...")]
 Transform = Annotated[str | None, typer.Option(help="fft or matmul; of spherical models sht or matmul.")]
 Recipe = Annotated[str | None, typer.Option("--item", help="Whose recipe to take, in place of the data set's.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="smoke, desk, gpu or paper.")]
