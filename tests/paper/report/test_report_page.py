@@ -159,3 +159,9 @@ def test_every_rule_is_drawn_with_its_jobs() -> None:
     assert drawn.count("<g class=") == len(NEEDS) + 2, "a box per rule, those of data need nothing"
     assert drawn.count("<path") == sum(map(len, NEEDS.values()))
     assert ">1 job<" in drawn and ">2 jobs<" in drawn and drawn.count("node idle") == len(NEEDS)
+
+
+def test_what_goes_past_the_paper_stands_under_a_heading_of_its_own(toy: Path, drawn: Path) -> None:
+    text = make_report(drawn, toy.parent, section="past").read_text()
+    assert text.index("Past the paper</h2>") < text.index('<section class="item" id="toy"') and 'href="#past"' in text
+    assert "Past the paper" not in make_report(drawn, toy.parent, section="paper").read_text()

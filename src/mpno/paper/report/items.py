@@ -40,6 +40,7 @@ def section(page: dict[str, Any], item: ItemTables, results: Path) -> dict[str, 
         "name": name,
         "title": context["title"],
         "paper": context["paper"],
+        "section": context.get("section", "paper"),  # tables of before there were sections are of the paper
         "changes": context["changes"],
         "files": [(kind, ending, f"../{kind}s/{name}.{ending}") for kind in context["draws"] for ending in FILES[kind]],
         "tidy": [(f"{file}.csv", f"../tidy/{name}/{file}.csv") for file in ("errors", "runs") if item.parts],
