@@ -19,7 +19,7 @@ from mpno.paper.records import NONE, ItemData, ItemTables
 from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
-PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": ("e4m3-hhh",)}
+PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": ("e4m3-hhh", "e5m2-hhh")}
 """For arms with blocks of e4m3, what plain clipped FP8 does in the same places: there is no credit where any of it does
 as well as FP16."""
 _PARTS = ("transform", "contraction", "inverse")
@@ -100,7 +100,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _percent(value: float) -> str:
-    return NONE if math.isnan(value) else f"{100 * value:.2g} %"
+    return NONE if math.isnan(value) else f"{100 * value:.3g} %"
 
 
 def _notes(item: ItemTables) -> list[str]:
@@ -144,7 +144,7 @@ def figure(item: ItemTables) -> Drawing:
             for key, marker in (("gradient", "o"), ("output", "|")):
                 right.plot(100 * row[key], place, marker, color="black", markersize=4, markerfacecolor="white")
         right.set_yticks(range(len(probe)), [str(row["precision"]).removeprefix("mixed-") for row in probe])
-        right.set(title="(b) first step: gradient (o), output (|)", xlabel="% off full precision", xscale="log")
+        right.set(title="(b) gradient (o), output (|)", xlabel="% off full precision, first step", xscale="log")
         for axes in (left, right):
             axes.invert_yaxis()
             axes.tick_params(axis="y", labelsize=5)
