@@ -189,6 +189,9 @@ class Experiment(Strict):
     item: str = Name
     title: str = Field(min_length=1)
     paper: str = Field(min_length=1, description="which part of the paper it stands beside")
+    section: Literal["paper", "past"] = Field(
+        default="paper", description="the part of the report: what the paper shows, or what goes past the paper"
+    )
     draws: tuple[Literal["table", "figure"], ...] = Field(min_length=1)
     drawn_by: str | None = Field(
         default=None, pattern=r"^[a-z][a-z0-9_]*$", description="a module of mpno.paper.items; null: the item's own"

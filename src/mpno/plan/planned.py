@@ -139,6 +139,7 @@ class Item:
             "drawn_by": self.experiment.drawer,
             "title": self.experiment.title,
             "paper": self.experiment.paper,
+            "section": self.experiment.section,
             "scale": self.scale,
             "changes": list(self.changes),
             "parts": [part.context() for part in self.parts],
