@@ -12,10 +12,12 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     WithJsonSchema,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -51,9 +53,12 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         middle: the schedule's middle phase. ``code``, the default, is what the authors' code does: forward
             transform in full, no stabiliser, contraction and inverse transform in half, amp on. ``amp`` is amp alone.
         shares: percentages of the epochs that the schedule's three phases take, 25/50/25 unless given.
+        full_above: of half or mixed, what is measured decides instead: an epoch is trained in full, stabiliser kept, if
+            in the one before it more than this percentage of the spectral weights' gradients lay below the format's
+            smallest normal number. Not the paper's.
         layers: other settings for single layers, counted from 0, as a mapping or pairs; they hold in every phase.
 
-    The formats below (``forward`` to ``real``) are those of the first phase where the setting is a schedule, and
+    The formats below (``forward`` to ``real``) are those of the first phase where the setting has several, and
     leave `layers` aside: see :meth:`at`, :meth:`phase` and :meth:`layer`.
 
     Source: paper, sections 3 and 4.2; the triple is its Appendix B.7, weights_only its Appendix B.12.
@@ -66,6 +71,7 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     weights_only: bool = False
     middle: Middle | None = None
     shares: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] | None = None
+    full_above: float | None = Field(default=None, ge=0, lt=100)
     layers: Annotated[tuple[tuple[NonNegativeInt, PrecisionSetting], ...], WithJsonSchema(_LAYERS_SCHEMA)] = ()
 
     @model_validator(mode="before")
@@ -139,10 +145,20 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             raise ValueError(
                 f"has shares {notation.percentages(self.shares)}; make them add up to 100 (percent of the epochs)"
             )
+        if self.full_above is not None and self.setting not in ("half", "mixed"):
+            raise ValueError(f"gives setting {self.setting} a full above; remove it or choose half or mixed")
         for index, setting in self.layers:
-            if setting.layers or setting.setting == "schedule":
+            if setting.layers or setting.setting == "schedule" or setting.full_above is not None:
                 raise ValueError(f"gives layer {index} a schedule or layers of its own; give it one plain setting")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_most_lack(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting that does without the newest field is written as before there was one: ids hash this."""
+        written = handler(self)
+        if self.full_above is None:
+            written.pop("full_above", None)
+        return written
 
     @field_serializer("layers")
     def _layers_as_mapping(self, layers: tuple[tuple[int, PrecisionSetting], ...]) -> dict[str, str]:
@@ -182,7 +198,13 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
 
     @property
     def phases(self) -> tuple[tuple[float, PrecisionSetting], ...]:
-        """(percent of the epochs, setting) in order, each above 0; what is no schedule is its own one phase."""
+        """(percent of the epochs, setting) in order, each above 0; what has no phases is its own one.
+
+        Where what is measured decides, nobody knows the shares beforehand: low stands with 100 and full with 0.
+        """
+        if self.full_above is not None:
+            full = PrecisionSetting(stabiliser=self.stabiliser, layers=self.layers)
+            return ((100.0, self._with(full_above=None)), (0.0, full))
         if self.shares is None:
             return ((100.0, self),)
         plain = {"middle": None, "shares": None}
@@ -206,12 +228,20 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
                 return setting
         return self.phases[-1][1]
 
-    def phase(self, epoch: int, epochs: int) -> PrecisionSetting:
+    def phase(self, epoch: int, epochs: int, *, below: float | None = None) -> PrecisionSetting:
         """The setting of one of `epochs` epochs, counted from 1. It switches between epochs, never within one.
+
+        Args:
+            epoch, epochs: which of how many.
+            below: the share, from 0 to 1, of the spectral weights' gradients below the format's smallest normal number
+                in the epoch before; None for the first epoch. It counts with :attr:`full_above` alone.
 
         A phase ends with the epoch in which its share is reached, so 500 epochs switch after 125 and 375, where
         the authors' run does.
         """
+        if self.full_above is not None:
+            (_, low), (_, full) = self.phases
+            return full if below is not None and 100 * below > self.full_above else low
         return self.at((epoch - 1) / epochs)
 
     @property
@@ -237,6 +267,12 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         if self.setting == "schedule":
             parts = [f"{setting._with(layers=()).label} for {share:g} %" for share, setting in self.phases]
             text = "; ".join(parts) + " of the epochs"
+        elif self.full_above is not None:
+            low, full = (setting._with(layers=()) for _, setting in self.phases)
+            text = (
+                f"{low._described()}; {full.label} in the epoch after one with over {self.full_above:g} % of the "
+                f"spectral weights' gradients below {self.format}'s smallest normal number"
+            )
         else:
             text = self._described()
         return "; ".join([f"{self.label}: {text}", *(f"layer {index} {setting}" for index, setting in self.layers)])

@@ -41,9 +41,10 @@ def one_step(arms: Sequence[ProbedArm], settings: Mapping[str, Any]) -> list[dic
         spec = arm.spec
         samples = load_samples(spec, arm.data, torch.device("cpu"))
         row = {"part": arm.part, "arm": arm.name, "precision": spec.precision.label, "transform": spec.transform}
-        row |= {"grid": spec.data.resolution, "samples": min(int(settings["samples"]), len(samples.x))}
+        count = min(int(settings["samples"]), len(samples.x))
+        row |= {"grid": spec.data.resolution, "samples": count}
         row["evidence"] = evidence_of(spec.precision, spec.transform, torch.device("cpu"))
-        rows.append(row | _outcome(spec, samples, row["samples"]))
+        rows.append(row | _outcome(spec, samples, count))
     return rows
 
 
