@@ -74,6 +74,7 @@ def _pooled(item: ItemTables) -> list[dict[str, Any]]:
         arm = next(arm for arm in own[0].context["arms"] if arm["name"] == name)
         row = {"part": ALL, "grid": ALL, "what": "training", "arm": name, "setting": arm["label"]}
         row |= {"transform": arm["transform"], "role": arm["role"], "seeds": len(change.each)}
+        row["evidence"] = own[0].arms.set_index("arm").loc[name, "evidence"]
         row |= {"diverged": sum(part.diverged(name) for part in own), "half_fft": "refused"}
         metric = own[0].context["compare"]["metric"]
         row |= {"compared": metric, f"{metric}_change": change.mean}
@@ -187,7 +188,7 @@ def _notes(item: ItemTables) -> list[str]:
     return [
         *arm_notes(item.context, trained_parts(item)),
         f"{ALL}: each seed's mean change over grids, for grids that share a seed share weights and fields; interval "
-        "and verdict over seeds, fixed beforehand; the control's over the two grids that have it",
+        "and verdict over seeds, fixed beforehand; the control's on the grids that have it",
         "less 64x64: the change less the one on 64 x 64, which a half FFT takes, paired by seed; the same: its whole "
         "interval lies within the margin, fixed beforehand; differs: it lies beyond",
         "half FFT: what a GPU's library does with the grid, as torch's documentation of torch.fft says and nobody "
@@ -222,10 +223,12 @@ def figure(item: ItemTables) -> Drawing:
         titles = ("(a) change from full, %", "(b) less that on 64x64, points")
         for name, panel, title in zip("ab", panels, titles, strict=True):
             _draw(panel, frame[frame["panel"] == name], margin)
-            labels = frame.drop_duplicates("place")
+            labels = frame[frame["panel"] == name].drop_duplicates("place")
             panel.set_xticks(labels["place"], [str(grid).partition("x")[0] for grid in labels["grid"]])
-            panel.set(title=title, xlabel="points an axis")
+            panel.set(title=title, xlabel="points an axis", xlim=(-0.5, len(parts) + 0.5))
             sns.despine(ax=panel)
+        panels[0].set_yscale("symlog", linthresh=10)
+        panels[0].yaxis.set_major_formatter("{x:g}")
         drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     level = f"{100 * reference.context['compare']['confidence']:g} %"
     caption = (

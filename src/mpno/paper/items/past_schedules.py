@@ -172,7 +172,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _notes(item: ItemTables) -> list[str]:
     data, context = item.only, item.context
-    ratios = ", ".join(f"{setting} {ratio:.3f}" for setting, ratio in step_ratios(item).items())
+    used = set(item.probes["epochs"]["setting"])
+    ratios = ", ".join(f"{setting} {ratio:.3f}" for setting, ratio in step_ratios(item).items() if setting in used)
     return [
         f"scale {context['scale']}, on {context['device']} ({context['processor']}), {context['threads']} thread(s) "
         "per run",
@@ -201,11 +202,12 @@ def figure(item: ItemTables) -> Drawing:
         points = _curves(right, item)
         for panel in (left, right):
             sns.despine(ax=panel)
+        drawn.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     caption = (
         "Navier-Stokes. (a) The share of the spectral weights' gradients below fp16's smallest normal number in each "
         f"epoch of {measured['label']}, every seed; filled: the epoch was mixed, hollow: full+tanh. Above the dashed "
-        "line the next epoch is in full. (b) L2 test error, mean over seeds, against predicted time in epochs of full "
-        f"(model of time, published size, {CARD}). Errors of half settings are simulated."
+        "line the next epoch is in full. (b) L2 test error, mean over the seeds that all have, against predicted time "
+        f"in epochs of full (model of time, published size, {CARD}). Errors of half settings are simulated."
     )
     shares = own.assign(panel="a", value=100 * own["below_normal"])[
         ["panel", "arm", "seed", "epoch", "setting", "value"]
@@ -229,12 +231,13 @@ def _decisions(axes: Any, own: pd.DataFrame, limit: float) -> None:
 
 
 def _curves(axes: Any, item: ItemTables) -> pd.DataFrame:
-    """Mean error after each epoch against the mean modelled time."""
+    """Mean error after each epoch against the mean modelled time, over the seeds that all curves have."""
     data, rows = item.only, []
+    shared = set.intersection(*({int(seed) for seed in arm["runs"]} for arm in chosen(data, TIME)))
     for arm in chosen(data, TIME):
         each = []
         for epoch in range(1, arm["epochs"] + 1):
-            ends = dict.fromkeys((int(seed) for seed in arm["runs"]), epoch)
+            ends = dict.fromkeys(sorted(shared), epoch)
             errors = at_epochs(data, arm["name"], ends)
             spent = [epochs_of_full(item, arm["name"], seed, epoch) for seed in ends]
             if errors:
@@ -257,5 +260,4 @@ def _curves(axes: Any, item: ItemTables) -> pd.DataFrame:
         title="(b) error against modelled time", xlabel="predicted time, epochs of full", ylabel="L2", yscale="log"
     )
     axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.legend(frameon=False)
     return pd.DataFrame(rows)

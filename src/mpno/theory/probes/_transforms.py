@@ -50,7 +50,7 @@ def domains() -> Iterator[Domain]:
 def _points_graph(nodes: int, seed: int) -> Float[Tensor, "n n"]:
     """The Laplacian of random points of the unit square, each tied to its six nearest."""
     points = np.random.default_rng(seed).random((nodes, 2))
-    _, near = KDTree(points).query(points, k=7)
+    near = np.asarray(KDTree(points).query(points, k=7)[1])
     tied = torch.zeros(nodes, nodes, dtype=torch.float64)
     for i, others in enumerate(near):
         tied[i, others[1:]] = tied[others[1:], i] = 1.0
