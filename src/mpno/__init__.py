@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         UNetSpec,
         build_spec,
     )
-    from mpno.spectral import SpectralConv, SphericalConv
+    from mpno.spectral import Basis, BasisConv, SpectralConv, SphericalConv, graph_basis, haar_basis, sphere_basis
     from mpno.theory.advice import Advice, advise
     from mpno.training import evaluate_run, load_run, predict_run, train_run
 
@@ -47,6 +47,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Advice": "mpno.theory.advice",
     "Audit": "mpno.models",
+    "Basis": "mpno.spectral",
+    "BasisConv": "mpno.spectral",
     "ContractionSpec": "mpno.specs",
     "FNO": "mpno.models",
     "FNOSpec": "mpno.specs",
@@ -71,6 +73,8 @@ _HOMES = {
     "describe": "mpno.measurement",
     "evaluate_run": "mpno.training",
     "from_neuralop": "mpno.models",
+    "graph_basis": "mpno.spectral",
+    "haar_basis": "mpno.spectral",
     "load": "mpno.models",
     "load_run": "mpno.training",
     "make_model": "mpno.models",
@@ -80,6 +84,7 @@ _HOMES = {
     "round_to": "mpno.numerics",
     "save": "mpno.models",
     "set_precision": "mpno.numerics",
+    "sphere_basis": "mpno.spectral",
     "trace_dtypes": "mpno.numerics",
     "train_run": "mpno.training",
 }
@@ -90,6 +95,8 @@ __all__ = [
     "SFNO",
     "Advice",
     "Audit",
+    "Basis",
+    "BasisConv",
     "ContractionSpec",
     "FNOSpec",
     "GINOSpec",
@@ -112,6 +119,8 @@ __all__ = [
     "describe",
     "evaluate_run",
     "from_neuralop",
+    "graph_basis",
+    "haar_basis",
     "load",
     "load_run",
     "make_model",
@@ -121,6 +130,7 @@ __all__ = [
     "round_to",
     "save",
     "set_precision",
+    "sphere_basis",
     "trace_dtypes",
     "train_run",
 ]

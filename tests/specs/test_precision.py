@@ -70,10 +70,16 @@ scheduled = st.builds(
     st.sampled_from(MIDDLES),
     st.sampled_from(STABILISERS),
 )
+measured = st.builds(
+    lambda setting, above, stabiliser: {"setting": setting, "full_above": above, "stabiliser": stabiliser},
+    st.sampled_from(["half", "mixed"]),
+    st.one_of(st.integers(0, 99), st.floats(0, 99.9)),
+    st.sampled_from(STABILISERS),
+)
 layers = st.dictionaries(st.integers(0, 7), plain, max_size=4)
 
 
-@given(st.one_of(plain, scheduled), layers)
+@given(st.one_of(plain, scheduled, measured), layers)
 def test_every_form_reads_back(fields: dict[str, Any], layers: dict[int, dict[str, Any]]) -> None:
     setting = read({**fields, "layers": layers})
     assert read(setting.label) == setting
@@ -119,6 +125,24 @@ def test_the_middle_phase_can_be_amp_alone_and_shares_differ() -> None:
     assert setting.at(1.0).label == "amp-bf16 [1: full]" and setting.at(0.49).layer(1).label == "full"
 
 
+def test_what_is_measured_decides_epoch_by_epoch() -> None:
+    setting = read("mixed-bf16, full above 40 [1: half]")
+    chosen = [setting.phase(epoch, 5, below=below).label for epoch, below in enumerate((None, 0.4, 0.41, 0.0, 1.0), 1)]
+    low, full = "mixed-bf16 [1: half]", "full+tanh [1: half]"
+    assert chosen == [low, low, full, low, full]
+    assert setting.at(0.0).label == low and {phase.label for _, phase in setting.phases} == {low, full}
+    assert build_spec({"precision": "mixed, full above 0", "training": {"epochs": 1}}, where="a")
+
+
+def test_a_setting_that_nothing_measured_decides_is_written_as_it_was() -> None:
+    """Ids of runs hash what is written."""
+    assert "full_above" not in read("mixed [0: half]").model_dump(mode="json")
+    assert read("mixed, full above 50").model_dump()["full_above"] == 50
+    mixed, measured = (build_spec({"precision": label}, where="a") for label in ("mixed", "mixed, full above 50"))
+    assert mixed.id == "darcy16_fno_mixed_fft_s0_a7e22e7d"
+    assert measured.id.startswith("darcy16_fno_mixed-full-above-50_fft_s0_") and measured.id[-8:] != mixed.id[-8:]
+
+
 @given(st.integers(1, 700), st.integers(0, 700), share, share)
 def test_phases_come_in_order_and_last_their_share(epochs: int, epoch: int, first: int, second: int) -> None:
     shares = (min(first, second), abs(first - second), 100 - max(first, second))
@@ -144,6 +168,10 @@ def test_a_plain_setting_is_its_own_one_phase() -> None:
         ),
         ("half HFF weights-only", "it has weights_only with triple HFF; it needs a half contraction"),
         ("mixed, shares 25/50/25", "it gives setting mixed a middle or shares; remove them or choose schedule"),
+        ("schedule, full above 50", "it gives setting schedule a full above; remove it or choose half or mixed"),
+        ("amp, full above 50", "it gives setting amp a full above"),
+        ("mixed, full above 100", "less than 100"),
+        ("mixed [1: half, full above 50]", "it gives layer 1 a schedule or layers of its own"),
         ("schedule, shares 25/50/30", "it has shares 25/50/30; make them add up to 100"),
         ("schedule, middle fun", "it names an unknown middle; allowed: code, amp"),
         ("half+tann", "it names an unknown stabiliser; did you mean tanh? allowed: none, tanh, hard_clip"),

@@ -42,6 +42,10 @@ SPECS = {
         precision="mixed", training={"epochs": 3, "batch_size": 4, "loss_scaling": "dynamic", "grad_clip": 1.0}
     ),
     "schedule": spec_with(precision="schedule", training={"epochs": 8, "batch_size": 12}, scheduler={"name": "none"}),
+    # Mixed in the first epoch and in the last, which what was measured before the last stop decides.
+    "measured": spec_with(
+        precision="mixed, full above 99.6", training={"epochs": 6, "batch_size": 4}, scheduler={"name": "none"}
+    ),
     "delayed, step": spec_with(
         training={"epochs": 4, "batch_size": 4, "delayed_updates": 2},
         scheduler={"name": "step", "step_epochs": 1, "gamma": 0.5},
@@ -101,6 +105,9 @@ def test_a_training_interrupted_after_every_epoch_ends_in_the_same_bits(data: Pa
     torch.rand(3)  # a process started anew has not drawn the numbers of the one before
     assert train(spec, data, tmp_path / "parts")["resumed"] == stops
     assert ending(tmp_path / "parts") == ending(tmp_path / "whole")
+    settings = [row["precision"] for row in ending(tmp_path / "whole")["history"]]
+    assert len(set(settings)) == {"schedule": 3, "measured": 2}.get(name, 1)
+    assert name != "measured" or (settings[0], settings[-2:]) == ("mixed", ["full+tanh", "mixed"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "whole"]
 
 

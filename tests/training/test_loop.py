@@ -196,6 +196,33 @@ def test_the_schedule_switches_between_epochs_and_history_says_so(
     assert made[1].precision.label == "full", "a finished run is tested in the phase it ended in"
 
 
+def test_small_gradients_are_counted_and_choose_the_next_epoch(data: Path, tmp_path: Path) -> None:
+    """Against the gradients that hooks of our own see, by numpy; then with a limit between the shares of two epochs."""
+    seen: list[np.ndarray] = []
+
+    def watched(spec: RunSpec, *channels: int) -> nn.Module:
+        model = build_model(spec, *channels)
+        for name, parameter in model.named_parameters():
+            if ".conv." in name:
+                parameter.register_hook(lambda gradient: seen.append(gradient.numpy().copy()))
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpno.training.state.build_model", watched)
+        _, rows = run_with(data, tmp_path / "never", "mixed, full above 99", epochs=3)
+    each = np.split(np.concatenate([np.abs(g).ravel() for g in seen]), 3)  # epochs have as many gradients
+    shares = [float(np.mean(part < 2.0**-14)) for part in each]
+    assert [float(row["below_normal"]) for row in rows] == pytest.approx(shares, rel=1e-12) and len(set(shares)) == 3
+    first, second, _ = shares
+    limit = 50 * (first + second)  # percent, and between the two
+    _, rows = run_with(data, tmp_path / "once", f"mixed, full above {limit}", epochs=3)
+    assert first > second, "or the switch would come an epoch later"
+    assert [row["precision"] for row in rows][:2] == ["mixed", "full+tanh"]
+    assert float(rows[0]["below_normal"]) == shares[0] and float(rows[1]["below_normal"]) != shares[1]
+    assert load_run(tmp_path / "once").setting.label == rows[-1]["precision"]
+    assert "below_normal" not in run_with(data, tmp_path / "plain", "mixed", epochs=1)[1][0]
+
+
 def test_techniques_off_change_no_bit(data: Path, tmp_path: Path) -> None:
     """Clipping far above every norm and a scale of 1 run the other path; in fp32 the numbers are the same."""
     _, plain = run_with(data, tmp_path / "plain")

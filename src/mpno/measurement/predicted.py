@@ -39,8 +39,7 @@ class Phase:
 def phases_of(spec: RunSpec, bodies: Bodies) -> list[Phase] | None:
     """The phases of a run, one where its precision is no schedule; None for a format or transform that no GPU has."""
     found = []
-    shares = spec.precision.shares or (100.0,)
-    for (_, setting), share in zip(spec.precision.phases, shares, strict=True):
+    for share, setting in spec.precision.phases:
         if any(variant.format not in DTYPES for variant in setting.variants):
             return None
         prepared = prepare_step(spec.model_copy(update={"precision": setting}), channels_of(spec), body=bodies.of(spec))

@@ -13,7 +13,7 @@ from mpno.numerics import PointwiseLinear, add, add_gated, cheap, gelu, hold, ho
 from mpno.specs import FNOSpec, GINOSpec, PrecisionSetting, SFNOSpec
 from mpno.specs.names import Norm
 from mpno.specs.names import Skip as SkipKind
-from mpno.spectral import SpectralConv, SphericalConv
+from mpno.spectral import BasisConv, SpectralConv, SphericalConv
 
 CHUNK = 2**22
 """Hidden values that a channel MLP holds at a time: enough to keep a device busy, few beside a batch of fine fields."""
@@ -81,7 +81,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        conv: SpectralConv | SphericalConv,
+        conv: BasisConv | SpectralConv | SphericalConv,
         width: int,
         mlp_hidden: int,
         *,

@@ -1,8 +1,9 @@
 """The short form of a precision setting: one line of text that tables show and configs may hold.
 
-``setting[-format][ TRIPLE][ weights-only][+stabiliser][, saved S][, middle M][, shares a/b/c][ [layers]]``, as in
-``mixed``, ``mixed-bf16``, ``half HFF, stabiliser none`` (or ``half-HFF+none``), ``schedule, middle amp, shares
-20/60/20``, ``mixed [0: full, 2-3: half]``. What is written reads back as the same setting.
+``setting[-format][ TRIPLE][ weights-only][+stabiliser][, saved S][, middle M][, shares a/b/c][, full above P][
+[layers]]``, as in ``mixed``, ``mixed-bf16``, ``half HFF, stabiliser none`` (or ``half-HFF+none``), ``schedule, middle
+amp, shares 20/60/20``, ``mixed, full above 50``, ``mixed [0: full, 2-3: half]``. What is written reads back as the same
+setting.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ _FORM = re.compile(
         (,\ saved\ (?P<saved>\w+))?
         (,\ middle\ (?P<middle>\w+))?
         (,\ shares\ (?P<shares>[\d.]+(/[\d.]+){2}))?
+        (,\ full\ above\ (?P<full_above>[\d.]+(e-\d+)?))?
         (\ ?\[(?P<layers>[^\[\]]*)\])?""",
     re.VERBOSE,
 )
 _HELP = (
-    "-format, -TRIPLE, -weights-only, +stabiliser, ', saved S', ', middle M', ', shares a/b/c' and ' [layer: setting]' "
-    "may follow"
+    "-format, -TRIPLE, -weights-only, +stabiliser, ', saved S', ', middle M', ', shares a/b/c', ', full above P' and "
+    "' [layer: setting]' may follow"
 )
 
 
@@ -79,6 +81,8 @@ def write(p: PrecisionSetting) -> str:
         text += f", middle {p.middle}"
     if p.shares not in (None, (25.0, 50.0, 25.0)):
         text += f", shares {percentages(p.shares or ())}"
+    if p.full_above is not None:
+        text += f", full above {percentages([p.full_above])}"
     return text + (f" [{_write_layers(p.layers)}]" if p.layers else "")
 
 

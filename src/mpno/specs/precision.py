@@ -52,9 +52,12 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             transform in full, no stabiliser, contraction and inverse transform in half, amp on. ``amp`` is amp alone.
         shares: percentages of the epochs that the schedule's three phases take, 25/50/25 unless given.
         saved: the format that what the backward pass needs is packed to, whatever computes; None keeps it as it is.
+        full_above: of half or mixed, what is measured decides instead: an epoch is trained in full, stabiliser kept, if
+            in the one before it more than this percentage of the spectral weights' gradients lay below the format's
+            smallest normal number. Not the paper's.
         layers: other settings for single layers, counted from 0, as a mapping or pairs; they hold in every phase.
 
-    The formats below (``forward`` to ``real``) are those of the first phase where the setting is a schedule, and
+    The formats below (``forward`` to ``real``) are those of the first phase where the setting has several, and
     leave `layers` aside: see :meth:`at`, :meth:`phase` and :meth:`layer`.
 
     Source: paper, sections 3 and 4.2; the triple is its Appendix B.7, weights_only its Appendix B.12.
@@ -67,8 +70,9 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     weights_only: bool = False
     middle: Middle | None = None
     shares: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] | None = None
-    # Left out where nothing is packed, so that the ids of such runs are what they were without the field.
+    # Left out where they are None, so that the ids of such runs are what they were without these fields.
     saved: Saved | None = Field(default=None, exclude_if=lambda saved: saved is None)
+    full_above: float | None = Field(default=None, ge=0, lt=100, exclude_if=lambda share: share is None)
     layers: Annotated[tuple[tuple[NonNegativeInt, PrecisionSetting], ...], WithJsonSchema(_LAYERS_SCHEMA)] = ()
 
     @model_validator(mode="before")
@@ -155,8 +159,10 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             raise ValueError(
                 f"has shares {notation.percentages(self.shares)}; make them add up to 100 (percent of the epochs)"
             )
+        if self.full_above is not None and self.setting not in ("half", "mixed"):
+            raise ValueError(f"gives setting {self.setting} a full above; remove it or choose half or mixed")
         for index, setting in self.layers:
-            if setting.layers or setting.saved or setting.setting == "schedule":
+            if setting.layers or setting.saved or setting.setting == "schedule" or setting.full_above is not None:
                 raise ValueError(
                     f"gives layer {index} a schedule or layers of its own, or packs what it saves; give it one plain "
                     "setting"
@@ -204,7 +210,13 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
 
     @property
     def phases(self) -> tuple[tuple[float, PrecisionSetting], ...]:
-        """(percent of the epochs, setting) in order, each above 0; what is no schedule is its own one phase."""
+        """(percent of the epochs, setting) in order, each above 0; what has no phases is its own one.
+
+        Where what is measured decides, nobody knows the shares beforehand: low stands with 100 and full with 0.
+        """
+        if self.full_above is not None:
+            full = PrecisionSetting(stabiliser=self.stabiliser, saved=self.saved, layers=self.layers)
+            return ((100.0, self._with(full_above=None)), (0.0, full))
         if self.shares is None:
             return ((100.0, self),)
         plain = {"middle": None, "shares": None}
@@ -228,12 +240,20 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
                 return setting
         return self.phases[-1][1]
 
-    def phase(self, epoch: int, epochs: int) -> PrecisionSetting:
+    def phase(self, epoch: int, epochs: int, *, below: float | None = None) -> PrecisionSetting:
         """The setting of one of `epochs` epochs, counted from 1. It switches between epochs, never within one.
+
+        Args:
+            epoch, epochs: which of how many.
+            below: the share, from 0 to 1, of the spectral weights' gradients below the format's smallest normal number
+                in the epoch before; None for the first epoch. It counts with :attr:`full_above` alone.
 
         A phase ends with the epoch in which its share is reached, so 500 epochs switch after 125 and 375, where
         the authors' run does.
         """
+        if self.full_above is not None:
+            (_, low), (_, full) = self.phases
+            return full if below is not None and 100 * below > self.full_above else low
         return self.at((epoch - 1) / epochs)
 
     @property
@@ -259,6 +279,12 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         if self.setting == "schedule":
             parts = [f"{setting._with(layers=()).label} for {share:g} %" for share, setting in self.phases]
             text = "; ".join(parts) + " of the epochs"
+        elif self.full_above is not None:
+            low, full = (setting._with(layers=()) for _, setting in self.phases)
+            text = (
+                f"{low._described()}; {full.label} in the epoch after one with over {self.full_above:g} % of the "
+                f"spectral weights' gradients below {self.format}'s smallest normal number"
+            )
         else:
             text = self._described()
         text += f"; saved for the backward pass in {self.saved}" if self.saved else ""

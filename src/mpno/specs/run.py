@@ -253,7 +253,9 @@ class RunSpec(Frozen):
             there = f"layers 0 to {layers - 1}" if layers else "no spectral layers"
             raise ValueError(f"precision gives layer {beyond[0]} a setting; the model has {there}; remove it")
         epochs = self.training.epochs
-        if {precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {p for _, p in precision.phases}:
+        if precision.full_above is None and {precision.phase(epoch + 1, epochs) for epoch in range(epochs)} < {
+            p for _, p in precision.phases
+        }:
             raise ValueError(f"{epochs} training.epochs leave a phase of the precision schedule without any; give more")
         return self
 

@@ -49,7 +49,7 @@ class FinishedRun:
 
     @property
     def setting(self) -> PrecisionSetting:
-        """The precision it is used in: of a schedule, the one it ended in."""
+        """The precision it is used in: of a run that switches, the one it ended in."""
         return self.spec.precision.at(1.0)
 
     @property
@@ -115,6 +115,8 @@ def load_run(
         )
     asked: dict[str, Any] = {"precision": precision, "transform": transform}
     changes = {key: value for key, value in asked.items() if value is not None}
+    if trained.precision.full_above is not None:  # its weights alone know how it ended
+        changes = {"precision": header.precision, **changes}
     spec = build_spec({**trained.model_dump(), **changes}, where=f"{run}, in another setting") if changes else trained
     model = load(
         run,

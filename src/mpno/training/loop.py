@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mpno.numerics import RangeMonitor, refuse_shortcuts, set_precision
-from mpno.specs import RunSpec
+from mpno.specs import PrecisionSetting, RunSpec
 from mpno.training.allocator import keep_freed_memory
 from mpno.training.build import build_loss
 from mpno.training.checkpoint import Checkpoints, identity_of, scratch
@@ -22,8 +22,9 @@ from mpno.training.data import load_samples
 from mpno.training.divergence import Divergence, first_not_finite
 from mpno.training.errors import BATCH, baseline, evaluate
 from mpno.training.headroom import used_range
-from mpno.training.records import Outcome, Row, write_record
+from mpno.training.records import BELOW_NORMAL, Outcome, Row, write_record
 from mpno.training.samples import Samples
+from mpno.training.smallness import SmallGradients
 from mpno.training.state import Progress
 from mpno.training.techniques import PATIENCE, Updater
 from mpno.training.tensorboard import epoch_writer
@@ -93,7 +94,8 @@ def fit(
 ) -> Outcome:
     """Train on `samples`. Initial weights and data order depend on the seed alone, so arms are paired.
 
-    A precision schedule switches between epochs. A loss that is not finite ends the training; under loss
+    A precision schedule switches between epochs, and so does a setting that what is measured decides: by the history
+    alone, which a checkpoint holds. A loss that is not finite ends the training; under loss
     scaling it is an update skipped, and the training ends when none has been made for a while. `begin_epoch` is
     told each epoch before it begins, `each_epoch` is shown each row of the history.
 
@@ -114,15 +116,16 @@ def fit(
     shown = {"initial": training.epoch, "total": spec.training.epochs, "desc": spec.id}
     bar = tqdm(todo, **shown, disable=None if progress is None else not progress)
     setting = spec.precision.at(0.0)
+    counted = None if spec.precision.full_above is None else spec.precision.format
     for epoch in bar:
         if begin_epoch:
             begin_epoch(epoch)
-        if spec.precision.phase(epoch, spec.training.epochs) != setting:
-            setting = spec.precision.phase(epoch, spec.training.epochs)
+        if _setting(spec, epoch, outcome) != setting:
+            setting = _setting(spec, epoch, outcome)
             set_precision(model, setting)
         skipped = updater.skipped
         batches_of_epoch = _batches(samples, training.order, spec.training.batch_size)
-        with RangeMonitor(model) as monitor:
+        with RangeMonitor(model) as monitor, SmallGradients(model, counted) as small:
             loss, steps, bad, origin = _train_epoch(model, batches_of_epoch, loss_of, updater)
             errors = {} if origin else evaluate(model, samples)
         outcome.ranges += used_range(epoch, monitor)
@@ -137,7 +140,7 @@ def fit(
         training.epoch, training.seconds = epoch, time.perf_counter() - started
         row: Row = {"epoch": epoch, "step": training.step, "precision": setting.label, "train_loss": loss}
         row |= {"lr": float(training.optimizer.param_groups[0]["lr"]), "skipped": updater.skipped - skipped}
-        row |= {"seconds": training.seconds, **test}
+        row |= {"seconds": training.seconds, **({BELOW_NORMAL: small.share} if counted else {}), **test}
         outcome.metrics = errors
         outcome.history.append(row)
         show(row)
@@ -146,6 +149,13 @@ def fit(
             checkpoints.write(epoch, training.state())
     bar.close()
     return outcome
+
+
+def _setting(spec: RunSpec, epoch: int, outcome: Outcome) -> PrecisionSetting:
+    """What an epoch is trained in."""
+    before = outcome.history[-1].get(BELOW_NORMAL) if outcome.history else None
+    below = before if isinstance(before, float) else None
+    return spec.precision.phase(epoch, spec.training.epochs, below=below)
 
 
 def _train_epoch(

@@ -30,6 +30,9 @@ from mpno.training.headroom import RANGE_COLUMNS, Row
 from mpno.training.samples import Samples
 
 SCHEMA = 1
+BELOW_NORMAL = "below_normal"
+"""The column of the history for the share of spectral weights' gradients below the format's smallest normal number; of
+runs alone whose precision it decides."""
 FILES = ("spec.json", "history.csv", "range.csv", "model.safetensors", "metrics.json")
 """What a run's folder holds, in the order in which it is written."""
 
@@ -124,7 +127,8 @@ def versions() -> dict[str, str]:
 def _columns(spec: RunSpec) -> list[str]:
     """Of the history."""
     errors = [f"{error}@{grid}" for grid in spec.data.test_resolutions for error in errors_of(spec.data.name)]
-    return ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds", *errors]
+    measured = [] if spec.precision.full_above is None else [BELOW_NORMAL]
+    return ["epoch", "step", "precision", "train_loss", "lr", "skipped", "seconds", *measured, *errors]
 
 
 def _csv(rows: list[Row], columns: Sequence[str]) -> str:
