@@ -313,11 +313,17 @@ def test_a_table_is_narrowed_for_the_terminal() -> None:
 
 
 def test_items_stand_in_the_order_of_the_report(project: Path) -> None:
-    names = list(plan(scale="smoke").items)
+    items = plan(scale="smoke").items
+    names = list(items)
     assert names[0] == "overview"
-    # What the theory says comes after the paper's tables and figures, then what is predicted of other machines.
+    # What the theory says comes after the paper's tables and figures, then what is predicted of other machines, then
+    # what goes past the paper.
+    past = [name for name, item in items.items() if item.experiment.section == "past"]
     rest = [name for name in names[names.index("recipes") + 1 :] if not name.startswith("theory-")]
-    assert rest == ["predicted-memory", "predicted-time", "capacity"] == names[-3:]
+    assert rest == ["predicted-memory", "predicted-time", "capacity", *past] == names[-3 - len(past) :]
+    assert {"past-fp8", "past-saved"} <= set(past)
+    sections = {name: json.loads(item.context())["section"] for name, item in items.items()}
+    assert {name for name, section in sections.items() if section == "past"} == set(past)
     path = project / "workflow/experiments/overview.yaml"
     path.write_text(path.read_text().replace("\nplace: 1\n", "\n"))
     names = list(load_plan({"scale": "smoke"}, root=project).items)
