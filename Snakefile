@@ -73,6 +73,7 @@ rule all:
     default_target: True
     input:
         report=f"{OUT}/report/index.html",
+        claims=OF.claims(),
         checked=f"{OUT}/records.txt",
         records=OF.all_records(),
 

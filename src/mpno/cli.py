@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mpno import cli_data, cli_measure, cli_theory
+from mpno import cli_cite, cli_claims, cli_data, cli_measure, cli_report, cli_theory
 from mpno.cli_clock import clock
 from mpno.specs import MpnoError, RunSpec, build_spec
 from mpno.specs.grid import parse_resolution, shown
@@ -30,23 +30,17 @@ PUBLISHED = Path("results/published/tidy")
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_measure.app, name="measure")
 app.add_typer(cli_theory.app, name="theory")
-
-PAPER = """\
-@inproceedings{tu2024guaranteed,
-  title     = {Guaranteed Approximation Bounds for Mixed-Precision Neural Operators},
-  author    = {Tu, Renbo and White, Colin and Kossaifi, Jean and Bonev, Boris and Kovachki, Nikola and
-               Pekhimenko, Gennady and Azizzadenesheli, Kamyar and Anandkumar, Anima},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2024},
-  url       = {https://openreview.net/forum?id=QJGj07PD9C}
-}"""
+app.command(short_help="Judge the paper's claims by a run's tables.")(cli_claims.claims)
+app.command(short_help="Print what to cite, in words and as BibTeX.")(cli_cite.cite)
+app.command(short_help="Write the page that shows and links all results.")(cli_report.report)
+app.command(short_help="Pack the report and its files to send to others.")(cli_report.share)
 
 Spec = Annotated[str | None, typer.Option("--spec", help="A spec as JSON, or the path of a JSON file.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The data file; made where it is missing and not named.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A change, as in optimizer.lr=2e-3; may be repeated.")]
 Dataset = Annotated[str | None, typer.Option(help="A set of the paper, or the name of an imported one.")]
 Model = Annotated[str | None, typer.Option(help=f"{', '.join(MODELS)}; else that of the recipe.")]
-Precision = Annotated[str | None, typer.Option(help="full, amp, half, mixed, mixed-bf16, full+tanh ...")]
+Precision = Annotated[str | None, typer.Option(help="full, amp, half, mixed, compact, mixed-bf16, full+tanh ...")]
 Transform = Annotated[str | None, typer.Option(help="fft or matmul; of spherical models sht or matmul.")]
 Recipe = Annotated[str | None, typer.Option("--item", help="Whose recipe to take, in place of the data set's.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="smoke, desk, gpu or paper.")]
@@ -237,18 +231,6 @@ def notebook(
         run_notebook(path, parameters={**draws, "out": str(drawn)}, out=out)
 
 
-@app.command(short_help="Write the page that shows and links all results.")
-def report(
-    drawn: Annotated[list[Path], typer.Argument(help="What was drawn of each item, as in results/desk/drawn/*.json.")],
-    out: Annotated[Path, typer.Option(help="The HTML page to write.")],
-) -> None:
-    """Write the page that shows every table and figure and links their files."""
-    from mpno.paper.report import write_report
-
-    with clock("report", out):
-        write_report(drawn, out=out)
-
-
 @app.command(short_help="Check what must hold of all records.")
 def records(
     contexts: Annotated[list[Path], typer.Argument(help="The context.json of each item.")],
@@ -303,15 +285,6 @@ def plan(
     given: dict[str, Any] = {"scale": scale, "set": set_, "items": items}
     overrides = {key: value for key, value in given.items() if value is not None}
     print(planning.load_plan(overrides, root=Path.cwd(), look=cli_data.look).describe())
-
-
-@app.command()
-def cite() -> None:
-    """Print how to cite the paper and this software."""
-    import mpno
-
-    print(PAPER)
-    print(f"\nThis software: the mpno developers, mpno {mpno.__version__}; see CITATION.cff.")
 
 
 def _check_folder(option: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from mpno import cli_data
 from mpno.cli_clock import clock
-from mpno.specs import MpnoError, RunSpec, build_spec
+from mpno.specs import MpnoError, PrecisionSetting, RunSpec, build_spec
 from mpno.specs.files import write_text
 from mpno.specs.grid import grid_of, parse_resolution, resolution_of
 from mpno.specs.names import MODELS
@@ -35,7 +35,7 @@ def advise(
     transform: Annotated[str | None, typer.Option(help="fft or matmul; of spherical models sht or matmul.")] = None,
     run: Annotated[Path | None, typer.Option(help="A trained run's folder; else the model is untrained.")] = None,
     format_: Annotated[list[str] | None, typer.Option("--format", help="A number format; may be repeated.")] = None,
-    precision: Annotated[str, typer.Option(help="Where: mixed, half, or these with another stabiliser.")] = "mixed",
+    precision: Annotated[str, typer.Option(help="Where: mixed, half or compact, and a stabiliser.")] = "mixed",
     fraction: Annotated[float, typer.Option(help="Share of the discretization error to stay below.")] = 0.3,
     tolerance: Annotated[float, typer.Option(help="Relative error that is allowed in any case.")] = 1e-3,
     samples: Annotated[int, typer.Option(help="Test samples to look at.")] = 4,
@@ -51,6 +51,7 @@ def advise(
     from mpno.theory.advice import advise as ask
     from mpno.theory.advice_inputs import after_training, before_training
     from mpno.theory.advice_layers import COST
+    from mpno.theory.advice_saved import advise_saved
 
     grid = _resolution(resolution)
     given = {"data.name": None if dataset is None else dataset.replace("_", "-"), "model.name": model}
@@ -78,6 +79,10 @@ def advise(
         )
     print(f"{asked.what}, on {wanted.data.name} at {wanted.data.resolution}")
     print(found)
+    setting = PrecisionSetting.of(precision, where="theory advise")
+    if setting.saved:
+        print()
+        print(advise_saved(asked.model, asked.batch, setting, batch_size=wanted.training.batch_size, fraction=fraction))
     if out:
         write_text(out, found.frame().to_csv(index=False))
 

@@ -226,11 +226,6 @@ def test_plan_says_what_a_scale_costs(at_root: None, capsys: pytest.CaptureFixtu
     assert "GPU-hours" in out
 
 
-def test_cite_names_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("cite") == 0
-    assert "Guaranteed Approximation Bounds for Mixed-Precision Neural Operators" in capsys.readouterr().out
-
-
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     assert "evaluate" in capsys.readouterr().out

@@ -47,6 +47,14 @@ def test_a_set_by_either_spelling_and_all_numbers_in_a_file(capsys: pytest.Captu
     assert "bytes" not in capsys.readouterr().out
 
 
+def test_a_setting_that_packs_is_advised_on_too(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--dataset", "darcy", "--resolution", "16", "--samples", "4", "--set", "data.source=generate")
+    assert run("theory", "advise", *asked, *SMALL, "--format", "fp16", "--precision", "compact") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fp16 (mixed)" in said or "stay with fp32" in said
+    assert "mixed, saved mxfp8: packing is" in said and "noise from the choice of a batch" in said
+
+
 def test_the_finer_grid_is_solved_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("--dataset", "darcy", "--resolution", "16", "--finer", "--samples", "2", "--set", "data.source=generate")
     assert run("theory", "advise", *asked, *SMALL, "--format", "fp16") == 0

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ PART = {
     "arms": [{"name": "full"}, {"name": "amp", "against": "full", "set": {"precision": "amp"}}],
     "scales": {name: {"seeds": [0]} for name in ("smoke", "desk", "gpu", "paper")},
 }
+BEGUN: list[subprocess.Popen[str]] = []
 SOON = 600.0
 """Seconds within which what is waited for has to happen, on however busy a machine."""
 
@@ -56,6 +57,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """None of those begun outlives a test that failed."""
+    yield
+    for reproduction in BEGUN:
+        if reproduction.poll() is None:
+            reproduction.terminate()
+            reproduction.wait()
+
+
 @pytest.fixture(scope="module")
 def runs(project: Path) -> list[Path]:
     return [Path("results", "smoke", "runs", name) for name in load_plan({"scale": "smoke"}, root=project).runs]
@@ -65,10 +76,12 @@ def begin(project: Path, runs: list[Path]) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE")}
     environment |= {"PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *(f"{run}/metrics.json" for run in runs)]
-    return subprocess.Popen(
+    reproduction = subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
+    BEGUN.append(reproduction)
+    return reproduction
 
 
 def said(reproduction: subprocess.Popen[str]) -> str:
@@ -92,9 +105,11 @@ def test_a_reproduction_survives_a_killed_job_a_second_one_and_an_interrupt(proj
     until(lambda: bool(epochs_kept(project, one) and epochs_kept(project, other)), first)
     job = int((project / one.parent / f".{one.name}.resume" / "lock").read_text())
     os.kill(job, signal.SIGSTOP)
-    second = begin(project, runs)
-    assert "LockException" in said(second) and second.returncode != 0, "two at once in one folder"
-    os.kill(job, signal.SIGKILL)  # what the kernel does to a process that takes too much memory
+    try:
+        second = begin(project, runs)
+        assert "LockException" in said(second) and second.returncode != 0, "two at once in one folder"
+    finally:
+        os.kill(job, signal.SIGKILL)  # what the kernel does to a process that takes too much memory
     text = said(first)
     assert first.returncode != 0, text
     assert not (project / one).exists() or not (project / one / "metrics.json").exists()

@@ -25,12 +25,13 @@ ELEMENTS: dict[str, tuple[Any, float, int]] = {  # type, maximum, exponent of th
 }
 BLOCKS = {"mxfp8": gfloat.formats.format_info_mxfp8_e4m3, "mxfp8_e5m2": gfloat.formats.format_info_mxfp8_e5m2}
 names = pytest.mark.parametrize("name", ELEMENTS)
+SCALED_UP = "mxfp8_up"
 ROWS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=70)
 
 
 def by_numpy(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """The specification's conversion, block by block in float64."""
-    dtype, largest, top = ELEMENTS[name]
+    dtype, largest, top = ELEMENTS[name.removesuffix("_up")]
     rows = []
     for row in x.astype(np.float64).reshape(-1, x.shape[-1]):
         rounded = []
@@ -38,9 +39,12 @@ def by_numpy(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
             block = row[start : start + 32]
             exponent = int(np.frexp(np.abs(block).max())[1]) - 1 - top if block.any() else -127
             scale = 2.0 ** max(exponent, -127)
+            if name == SCALED_UP:  # the smallest power of two that leaves nothing to clamp
+                scale = 2.0 ** max(np.ceil(np.log2(np.abs(block).max() / largest)), -127) if block.any() else 2.0**-127
             rounded.append(np.clip(block / scale, -largest, largest).astype(dtype).astype(np.float64) * scale)
         rows.append(np.concatenate(rounded))
-    return np.stack(rows).reshape(x.shape).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.stack(rows).reshape(x.shape).astype(np.float32)
 
 
 def spread(*shape: int) -> torch.Tensor:
@@ -48,7 +52,7 @@ def spread(*shape: int) -> torch.Tensor:
     return torch.randn(shape) * torch.exp2(torch.randint(-20, 20, shape).float())
 
 
-@names
+@pytest.mark.parametrize("name", [*ELEMENTS, SCALED_UP])
 @pytest.mark.parametrize("shape", [(64,), (3, 32), (2, 3, 80), (5, 7), (4, 1)])
 def test_follows_the_specification(name: str, shape: tuple[int, ...]) -> None:
     x = spread(*shape)
@@ -59,7 +63,7 @@ def test_follows_the_specification(name: str, shape: tuple[int, ...]) -> None:
     assert same(round_to(strided, name), torch.from_numpy(by_numpy(strided.numpy(), name)))
 
 
-@names
+@pytest.mark.parametrize("name", [*ELEMENTS, SCALED_UP])
 @given(values=ROWS)
 def test_follows_the_specification_at_any_value(name: str, values: list[float]) -> None:
     x = torch.tensor(values)
@@ -119,6 +123,8 @@ def test_the_unit_roundoff_bounds_what_is_normal_in_its_block(name: str) -> None
 def test_what_the_scale_leaves_above_the_maximum_is_clamped() -> None:
     x = torch.tensor([511.0, -470.0, 463.0, 1.0])
     assert torch.equal(round_to(x, "mxfp8"), torch.tensor([448.0, -448.0, 448.0, 1.0]))
+    assert torch.equal(round_to(x, SCALED_UP), torch.tensor([512.0, -480.0, 448.0, 1.0]))
+    assert get_format(SCALED_UP).unit_roundoff == 2.0**-4 and get_format("mxfp8").unit_roundoff == 2.0**-3
 
 
 @names

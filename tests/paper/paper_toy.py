@@ -106,6 +106,7 @@ def write_records(root: Path, arms: list[dict[str, Any]]) -> None:
             record = {
                 "schema": 1,
                 "id": run,
+                "spec": {"seed": int(seed), "precision": arm["label"]},
                 "status": "diverged" if last is None else "finished",
                 "diverged": {"epoch": 4, "step": 17, "where": "block 2, forward transform"} if last is None else None,
                 "metrics": metrics,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html.parser
 import json
 import math
 from pathlib import Path
@@ -12,7 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from mpno.paper import ItemTables, draw, load_item, save_table
+from mpno.paper import draw, load_item, save_table
 from mpno.paper.execute import run_notebook
 from mpno.paper.report import write_report
 from mpno.specs import MpnoError
@@ -21,55 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-class Page(html.parser.HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value for key, value in attrs if key in ("href", "src") and value]
-
-
-def report(item: ItemTables, root: Path) -> str:
-    draw(item, root)
-    out = root / "report" / "index.html"
-    write_report([root / "drawn" / "toy.json"], out=out)
-    return out.read_text()
-
-
-@pytest.fixture
-def page(toy: Path, tmp_path: Path) -> str:
-    return report(load_item(toy), tmp_path / "results")
-
-
-def test_first_screen_says_what_the_run_is(page: str) -> None:
-    head = page[: page.index('<section id="toy">')]
-    for part in ("smoke", "A processor", "neither confirms nor", "GPU claims"):
-        assert part in head
-
-
-def test_the_papers_value_stands_beside_ours_with_its_provenance(page: str) -> None:
-    for part in ("0.0083", "read off a plot: a figure", "128x128, 300 epochs", "15.63 s", "review discussion"):
-        assert part in page
-
-
-def test_titles_are_escaped_and_nothing_is_loaded_from_elsewhere(page: str) -> None:
-    assert "A toy &amp; &lt;b&gt;its&lt;/b&gt; title" in page
-    parsed = Page(page)
-    assert "script" not in parsed.tags
-    assert not [link for link in parsed.links if "://" in link or link.startswith("/")]
-    for ending in ("csv", "md", "tex"):
-        assert f"../tables/toy.{ending}" in parsed.links
-    assert {"../notebooks/toy.ipynb", "../notebooks/toy.html"} <= set(parsed.links)
-
-
 def test_a_change_is_visible(toy: Path, tmp_path: Path) -> None:
     item = load_item(toy)
     changed = dataclasses.replace(item, context=item.context | {"changes": ["optimizer.lr=2e-3"]})
-    assert "changed: optimizer.lr=2e-3" in report(changed, tmp_path)
+    draw(changed, tmp_path)
+    out = tmp_path / "report" / "index.html"
+    write_report([tmp_path / "drawn" / "toy.json"], out=out, tidy=toy.parent)
+    assert "changed: optimizer.lr=2e-3" in out.read_text()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -78,7 +35,8 @@ def test_notebooks_are_thin_and_hold_no_outputs(path: Path) -> None:
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
-    assert sum(len(cell.source.splitlines()) for cell in code) < 20
+    # The talk-through asks questions; all others call what draws.
+    assert sum(len(cell.source.splitlines()) for cell in code) < (50 if path.stem == "start_here" else 20)
     assert "What it does not show" in book.cells[-1].source
 
 
@@ -96,7 +54,11 @@ def test_a_notebook_draws_from_its_parameters(toy: Path, tmp_path: Path, monkeyp
     parameters = {"tidy": str(toy), "out": str(tmp_path)}
     run_notebook(ROOT / "notebooks" / "darcy-settings.ipynb", parameters=parameters, out=out)
     assert (tmp_path / "tables" / "toy.csv").is_file()
-    assert "equivalent within 5 %" in out.with_suffix(".html").read_text()
+    page = out.with_suffix(".html").read_text()
+    assert "equivalent within 5 %" in page
+    pictures = [output.data["image/png"] for cell in nbformat.read(out, as_version=4).cells for output in
+                cell.get("outputs", []) if "image/png" in output.get("data", {})]  # fmt: skip
+    assert len(pictures) == 1 and pictures[0].strip() in page.replace("\n", ""), "the figure is shown"
     with pytest.raises(MpnoError, match="make item ITEM=nowhere"):
         parameters["tidy"] = str(tmp_path / "nowhere")
         run_notebook(ROOT / "notebooks" / "models-car.ipynb", parameters=parameters, out=tmp_path / "b.ipynb")

@@ -102,6 +102,12 @@ def test_a_probe_gets_its_own_data_and_runs() -> None:
     assert {f"{folder}/model.safetensors" for folder in arm["runs"].values()} < set(asked)
 
 
+def test_claims_are_judged_by_all_items_unchanged() -> None:
+    assert RuleInputs(plan(scale="smoke")).claims() == ["results/smoke/claims/claims.json"]
+    for given in ({"items": "memory"}, {"item": "memory"}, {"set": "optimizer.lr=2e-3"}):
+        assert RuleInputs(plan(scale="smoke", **given)).claims() == []
+
+
 def test_the_gallery_takes_the_data_of_the_runs_and_solves_the_other_sets() -> None:
     desk, smoke = (plan(scale=scale, items="darcy-settings").gallery for scale in ("desk", "smoke"))
     names = ["darcy", "navier-stokes", "shallow-water", "car", "ahmed"]
@@ -318,9 +324,8 @@ def test_items_stand_in_the_order_of_the_report(project: Path) -> None:
     # What the theory says comes after the paper's tables and figures, then what is predicted of other machines, then
     # what goes past the paper.
     rest = [name for name in names[names.index("recipes") + 1 :] if not name.startswith("theory-")]
-    past = [name for name in names if name.startswith("past-")]
-    assert rest == ["predicted-memory", "predicted-time", "capacity", *past]
-    assert past == names[-len(past) :]
+    past = [f"past-{name}" for name in ("fp8", "saved", "grids", "transforms", "schedules")]
+    assert rest == ["predicted-memory", "predicted-time", "capacity", *past] == names[-8:]
     path = project / "workflow/experiments/overview.yaml"
     path.write_text(path.read_text().replace("\nplace: 1\n", "\n"))
     names = list(load_plan({"scale": "smoke"}, root=project).items)

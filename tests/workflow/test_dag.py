@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mpno.plan import load_plan
+from mpno.paper.report.dag import COLUMNS, NEEDS
+from mpno.plan import RuleInputs, load_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +40,7 @@ out = Path(given["--out"])
 files = {
     "train": [out / name for name in ("spec.json", "history.csv", "range.csv", "metrics.json", "model.safetensors")],
     "collect": [out / "context.json"],
+    "claims": [out / f"claims.{ending}" for ending in ("json", "csv", "md", "tex")],
     "notebook": [out, out.with_suffix(".html")],
 }.get(command, [out])
 if command == "notebook":
@@ -144,15 +148,27 @@ def test_jobs_of_the_whole_project(whole: Path) -> None:
     plan = load_plan({"scale": "smoke"}, root=ROOT)
     drawn = {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
     alone = sum(probe.probe.exclusive for probe in plan.probes.values())
-    assert jobs(whole) == {name: count for name, count in {
-        "all": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
+    found = jobs(whole)
+    assert found == {name: count for name, count in {
+        "all": 1, "claims": 1, "report": 1, "records": 1, **drawn, "collect": len(plan.items), "time": len(plan.times),
         "memory": len(plan.memories), "probe_alone": alone, "probe": len(plan.probes) - alone,
         "train": len(plan.runs), "download": 1, "data": len(plan.data) - 1,
     }.items() if count}  # fmt: skip
+    counted = json.loads(RuleInputs(plan).jobs(None))
+    assert found == {rule: count for rule, count in counted.items() if count}, "what the report says"
 
 
 def test_jobs_of_two_items(fresh: Path) -> None:
-    once = {"all": 1, "report": 1, "records": 1, "table": 1, "table_and_figure": 1, "download": 1, "probe": 1}
+    once = {
+        "all": 1,
+        "claims": 1,
+        "report": 1,
+        "records": 1,
+        "table": 1,
+        "table_and_figure": 1,
+        "download": 1,
+        "probe": 1,
+    }
     assert jobs(fresh) == once | {"train": 14, "time": 2, "memory": 2, "collect": 2}
     assert jobs(fresh, "item", "--config", "item=darcy-settings") == {
         "download": 1, "train": 12, "time": 1, "memory": 1, "collect": 1, "table_and_figure": 1, "item": 1
@@ -229,13 +245,21 @@ def test_a_constant_of_the_training_brings_back_the_trainings(copy: Path) -> Non
 def test_a_constant_of_the_paper_room_brings_back_no_training(copy: Path) -> None:
     path = copy / "src" / "mpno" / "paper" / "__init__.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert jobs(copy) == {"collect": 2, "table": 1, "table_and_figure": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {
+        "collect": 2,
+        "table": 1,
+        "table_and_figure": 1,
+        "claims": 1,
+        "report": 1,
+        "records": 1,
+        "all": 1,
+    }
 
 
 def test_a_probe_brings_back_what_it_answers_alone(copy: Path) -> None:
     path = copy / "src" / "mpno" / "measurement" / "probes" / "ranges.py"
     path.write_text(path.read_text() + "\nX = 1\n")
-    assert jobs(copy) == {"probe": 1, "collect": 1, "table": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {"probe": 1, "collect": 1, "table": 1, "claims": 1, "report": 1, "records": 1, "all": 1}
     other = path.with_name("samples.py")
     other.write_text(other.read_text() + "\nX = 1\n")
     assert jobs(copy)["probe"] == 1
@@ -245,7 +269,7 @@ def test_a_hyper_parameter_of_one_item_brings_back_its_runs_alone(copy: Path) ->
     changed = {**OTHER, "parts": [{**PART, "base": {"optimizer": {"lr": 0.02}}}]}
     (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
     again = {"train": 2, "time": 1, "memory": 1, "probe": 1, "collect": 1, "table": 1}
-    assert jobs(copy) == again | {"report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == again | {"claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_record_that_is_gone_brings_back_its_run_and_what_hangs_on_it(copy: Path) -> None:
@@ -253,13 +277,13 @@ def test_a_record_that_is_gone_brings_back_its_run_and_what_hangs_on_it(copy: Pa
     (run / "metrics.json").unlink()
     # The probe asks the arm that is trained again; the other table does not.
     again = {"train": 1, "probe": 1, "collect": 1, "table": 1}
-    assert jobs(copy) == again | {"report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == again | {"claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_caption_brings_back_its_item_and_no_training(copy: Path) -> None:
     changed = {**OTHER, "title": "Another title"}
     (copy / "workflow" / "experiments" / "other.yaml").write_text(yaml.safe_dump(changed))
-    assert jobs(copy) == {"collect": 1, "table": 1, "report": 1, "records": 1, "all": 1}
+    assert jobs(copy) == {"collect": 1, "table": 1, "claims": 1, "report": 1, "records": 1, "all": 1}
 
 
 def test_a_set_makes_its_own_outputs(copy: Path) -> None:
@@ -281,3 +305,19 @@ def test_pictures_need_no_data_file(copy: Path) -> None:
 def test_rules_are_clean(fresh: Path) -> None:
     done = snakemake(fresh, "--lint")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_report_draws_the_rules_that_there_are(whole: Path) -> None:
+    graph = snakemake(whole, "--rulegraph", "--config", "scale=desk").stdout
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', graph, flags=re.MULTILINE))
+    found = {(names[need], names[rule]) for need, rule in re.findall(r"^\s*(\d+) -> (\d+)", graph, flags=re.MULTILINE)}
+    assert set(names.values()) == {rule for rules in COLUMNS for rule in rules}
+    assert found == {(need, rule) for rule, needs in NEEDS.items() for need in needs}
+
+
+def test_snakemakes_own_report_holds_the_page_tables_and_figures(finished: Path, tmp_path: Path) -> None:
+    done = snakemake(finished, "--report", str(tmp_path / "out.zip"), https_proxy="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "index.html", "claims.csv", "darcy-settings.csv", "darcy-settings.png", "other.csv"} <= names

@@ -3,8 +3,10 @@ localrules:
     table,
     figure,
     table_and_figure,
+    claims,
     report,
     records,
+    share,
 
 
 rule collect:
@@ -29,7 +31,7 @@ rule table:
         notebook=f"{NOTEBOOKS}/{{item}}.ipynb",
         context=f"{TIDY}/{{item}}/context.json",
     output:
-        csv=f"{OUT}/tables/{{item}}.csv",
+        csv=report(f"{OUT}/tables/{{item}}.csv", category="Tables", labels={"item": "{item}"}),
         md=f"{OUT}/tables/{{item}}.md",
         tex=f"{OUT}/tables/{{item}}.tex",
         drawn=f"{OUT}/drawn/{{item}}.json",
@@ -49,7 +51,7 @@ rule table:
 use rule table as figure with:
     output:
         pdf=f"{OUT}/figures/{{item}}.pdf",
-        png=f"{OUT}/figures/{{item}}.png",
+        png=report(f"{OUT}/figures/{{item}}.png", category="Figures", labels={"item": "{item}"}),
         svg=f"{OUT}/figures/{{item}}.svg",
         points=f"{OUT}/figures/{{item}}.csv",
         drawn=f"{OUT}/drawn/{{item}}.json",
@@ -61,11 +63,11 @@ use rule table as figure with:
 
 use rule table as table_and_figure with:
     output:
-        csv=f"{OUT}/tables/{{item}}.csv",
+        csv=report(f"{OUT}/tables/{{item}}.csv", category="Tables", labels={"item": "{item}"}),
         md=f"{OUT}/tables/{{item}}.md",
         tex=f"{OUT}/tables/{{item}}.tex",
         pdf=f"{OUT}/figures/{{item}}.pdf",
-        png=f"{OUT}/figures/{{item}}.png",
+        png=report(f"{OUT}/figures/{{item}}.png", category="Figures", labels={"item": "{item}"}),
         svg=f"{OUT}/figures/{{item}}.svg",
         points=f"{OUT}/figures/{{item}}.csv",
         drawn=f"{OUT}/drawn/{{item}}.json",
@@ -75,18 +77,57 @@ use rule table as table_and_figure with:
         item=OF.names("table_and_figure"),
 
 
+# All items together, by the code that the plan has now; a run of some items, or a changed one, judges no claim.
+rule claims:
+    input:
+        contexts=OF.contexts(),
+        claims=HERE / "workflow" / "claims.yaml",
+    output:
+        json=f"{OUT}/claims/claims.json",
+        csv=report(f"{OUT}/claims/claims.csv", category="Claims"),
+        md=f"{OUT}/claims/claims.md",
+        tex=f"{OUT}/claims/claims.tex",
+    log:
+        f"{OUT}/logs/claims.log",
+    params:
+        source=OF.digests["train"],
+        digest=OF.digests["paper"],
+    shell:
+        "python -m mpno claims {input.contexts:q} --claims {input.claims:q} --source {params.source:q} --out $(dirname {output.json:q}) > {log:q} 2>&1"
+
+
 rule report:
     input:
         files=OF.drawn(),
+        contexts=[f"{TIDY}/{name}/context.json" for name in PLAN.items],
+        claims=OF.claims(),
         drawn=OF.pages(),
     output:
-        f"{OUT}/report/index.html",
+        report(f"{OUT}/report/index.html", category="Report"),
     log:
         f"{OUT}/logs/report.log",
     params:
+        claims=lambda _, input: ["--claims", input.claims] if input.claims else [],
+        tidy=lambda _: TIDY,
+        times=OF.times_file,
+        jobs=OF.jobs,
         digest=OF.digests["paper"],
     shell:
-        "python -m mpno report {input.drawn:q} --out {output:q} > {log:q} 2>&1"
+        "python -m mpno report {input.drawn:q} {params.claims:q} --tidy {params.tidy:q} --times {params.times:q} --jobs {params.jobs:q} --out {output:q} > {log:q} 2>&1"
+
+
+# Not part of `all`: nobody needs it who has the results.
+rule share:
+    input:
+        f"{OUT}/report/index.html",
+    output:
+        f"{OUT}/report/mpno-{PLAN.scale}.zip",
+    log:
+        f"{OUT}/logs/share.log",
+    params:
+        digest=OF.digests["paper"],
+    shell:
+        "python -m mpno share {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 # What must hold of all records, whatever they say; it runs last.

@@ -34,6 +34,7 @@ from mpno.datasets.solved import write_solved
 from mpno.datasets.store import Split
 from mpno.specs import DataSpec, MpnoError
 
+CITATION = "Li et al., Fourier Neural Operator for Parametric Partial Differential Equations, ICLR 2021"
 MODES = 256
 """Cosine modes per axis, on every grid. Those left out hold 1.1e-5 of the field's variance or less, for both media."""
 CELLS = (128, 256, 512)
@@ -198,7 +199,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "units_x": f"1 (coefficient {medium.high:g}) or 0 (coefficient {medium.low:g})",
         "units_y": "dimensionless: -div(a grad y) = 1",
         "licence": "MIT",
-        "citation": "Li et al., Fourier Neural Operator for Parametric Partial Differential Equations, ICLR 2021",
+        "citation": CITATION,
         "origin": json.dumps(origin),
         "seed": spec.seed,
         "periodic": False,

@@ -34,6 +34,7 @@ from mpno.datasets.store import Split
 from mpno.datasets.vorticity import COURANT_LIMIT, Solver, kept
 from mpno.specs import DataSpec, MpnoError
 
+CITATION = "Kossaifi et al., Multi-Grid Tensorized Fourier Neural Operator for High-Resolution PDEs, 2023"
 VISCOSITY = 1 / 200
 """What 128 x 128 resolves: the data set on a desk. The public set's is remembered as 1/500."""
 FINAL_TIME = 5.0
@@ -215,7 +216,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool = False) -> None:
         "units_x": "dimensionless: forcing of the vorticity",
         "units_y": "dimensionless: vorticity",
         "licence": "MIT",
-        "citation": "Kossaifi et al., Multi-Grid Tensorized Fourier Neural Operator for High-Resolution PDEs, 2023",
+        "citation": CITATION,
         "origin": json.dumps(parameters),
         "seed": spec.seed,
     }

@@ -48,6 +48,7 @@ RADIUS, OMEGA, GRAVITY = 6.37122e6, 7.292e-5, 9.80616
 """Of the Earth, in m, rad/s and m/s²: the library's values."""
 HEIGHT, HEIGHT_AMPLITUDE = 10e3, 120.0
 """Mean depth of the fluid and nominal standard deviation of the random one, in m."""
+CITATION = "Bonev et al., Spherical Fourier Neural Operators, ICML 2023"
 MACH = 0.2
 """Nominal standard deviation of random vorticity and divergence, times RADIUS over the speed of gravity waves."""
 SECONDS = 3600.0
@@ -279,7 +280,7 @@ def make_store(spec: DataSpec, out: Path, *, progress: bool) -> None:
         "units_x": said,
         "units_y": said,
         "licence": "MIT",
-        "citation": "Bonev et al., Spherical Fourier Neural Operators, ICML 2023",
+        "citation": CITATION,
         "origin": json.dumps(parameters),
         "seed": spec.seed,
     }

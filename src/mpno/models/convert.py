@@ -90,7 +90,7 @@ def convert(
     Raises:
         MpnoError: nothing was converted; or an unknown transform. The model is as before then.
     """
-    setting = PrecisionSetting.of(precision, where="convert")
+    setting = PrecisionSetting.of(precision, where="convert", packs=False)
     if transform not in ("fft", "matmul"):
         raise MpnoError(f"convert: transform {transform!r}; {allowed(transform, ('fft', 'matmul'))}")
     known, left = _survey(model)
@@ -141,7 +141,7 @@ class Converted(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; the parameters stay as they are."""
-        old, setting = self._conversion, PrecisionSetting.of(precision, where="a converted layer")
+        old, setting = self._conversion, PrecisionSetting.of(precision, where="a converted layer", packs=False)
         self.__dict__["_conversion"] = _Conversion(old.kind, old.kernel, setting, old.transform)
 
     def forward(self, x: Float[Tensor, "b i *grid"], *sizes: Any, **named: Any) -> Float[Tensor, "b o *grid"]:

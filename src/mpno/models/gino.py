@@ -92,7 +92,9 @@ class GINO(nn.Module):
         )
         sources = at if geometry.features is None else torch.cat([at, geometry.features], -1)
         # Formats are the setting's to say.
-        with no_autocast(geometry.points.device), recomputing(size**3 * self.spec.width >= LARGE):
+        large = size**3 * self.spec.width >= LARGE
+        kept = recomputing(large, saved=self.precision.saved, apart=self.parameters())
+        with no_autocast(geometry.points.device), kept:
             seen = self.into(grid, sources, geometry.into).float()
             x = torch.cat([seen.unflatten(0, (size,) * 3), geometry.latent.movedim(0, -1)], -1)[None]
             x = self.lifting(x)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpno.numerics import cheap, hold
+from mpno.specs import gradient_format
 from mpno.specs.names import Norm
 
 CHUNK = 2**22
@@ -73,7 +74,7 @@ class _Normalise(torch.autograd.Function):
         sums = [torch.zeros_like(gain) for _ in range(2)] if gain is not None else []
         for rows in _parts(x):
             normal, scale = _normal(x[rows], ctx.axes, ctx.eps)
-            g = hold(grads[0][rows], ctx.format).float()
+            g = hold(grads[0][rows], gradient_format(ctx.format)).float()
             if gain is not None:
                 sums[0] += (g * normal).sum(tuple(range(x.ndim - 1)))
                 sums[1] += g.sum(tuple(range(x.ndim - 1)))

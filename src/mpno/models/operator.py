@@ -68,7 +68,9 @@ class FourierOperator(nn.Module, Generic[Spec]):
         x = torch.cat([x.movedim(1, -1), _coordinates(x)], -1)
         large = x.shape[:-1].numel() * self.spec.width >= LARGE
         # Formats are the setting's to say.
-        with no_autocast(x.device), recomputing(large if self.recompute is None else self.recompute):
+        recompute = large if self.recompute is None else self.recompute
+        kept = recomputing(recompute, saved=self.precision.saved, apart=self.parameters())
+        with no_autocast(x.device), kept:
             x = self.through_blocks(self.lifting(x))
             return self.projection(x).movedim(-1, 1).float()
 

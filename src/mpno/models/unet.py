@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpno.models.checks import check_field, check_sizes, spec_of
-from mpno.numerics import hold, hold_anew, no_autocast
+from mpno.numerics import hold, hold_anew, no_autocast, recomputing
 from mpno.specs import MpnoError, PrecisionSetting, UNetSpec
 
 
@@ -77,7 +77,8 @@ class UNet(nn.Module):
         self._check_grid(len(x), rows, columns)
         x = self._continued(torch.cat([x, _coordinates(x)], 1)).contiguous(memory_format=torch.channels_last)
         # Formats are the setting's to say.
-        with no_autocast(x.device):
+        kept = recomputing(False, saved=self.precision.saved, apart=self.parameters())
+        with no_autocast(x.device), kept:
             return self._run(x)[:, :, :rows, :columns].float().contiguous()
 
     def _run(self, x: Tensor) -> Tensor:

@@ -10,29 +10,41 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mpno.numerics.elementwise import binade
+from mpno.numerics.elementwise import PIECE, binade
 from mpno.specs import Format
 from mpno.specs.formats import BLOCK, SCALE_BIAS
 
 
-def round_blocks(x: Tensor, element: Format, round_elements: Callable[[Tensor, Format], Tensor]) -> Tensor:
+def round_blocks(x: Tensor, fmt: Format, round_elements: Callable[[Tensor, Format], Tensor]) -> Tensor:
     """Round each block with the scale 2^(floor(log2 m) - top), m its largest magnitude, top the element's exponent.
 
-    Scaled values beyond the element's maximum are clamped to it. A block whose scale would exceed the largest becomes
+    Scaled values beyond the element's maximum are clamped to it; in a format that does not clamp, a block that has any
+    takes the next larger scale. A block whose scale would exceed the largest becomes
     NaN, as does one that holds an infinity or a NaN: the scale has a NaN for that. A row's last block may be shorter.
     """
-    if not x.numel():
+    element = fmt.element
+    if not x.numel() or element is None:
         return x
     length = x.shape[-1] if x.dim() else 1
-    missing = -length % BLOCK
-    rows = torch.nn.functional.pad(x.reshape(-1, length), (0, missing)) if missing else x
-    blocks = rows.reshape(-1, (length + missing) // BLOCK, BLOCK)
-    scale = _scales(blocks, element)
-    elements = (blocks / scale).clamp_(-element.max, element.max)
-    rounded = round_elements(elements, element).mul_(scale).flatten(1)
-    return rounded[:, :length].reshape(x.shape)
+    missing = -length % BLOCK if length > BLOCK else 0
+    rows = x.reshape(-1, length)
+    rounded = torch.empty_like(rows)
+    count = max(1, PIECE // length) if x.device.type == "cpu" else len(rows)
+    for source, target in zip(rows.split(count), rounded.split(count), strict=True):
+        padded = torch.nn.functional.pad(source, (0, missing)) if missing else source
+        blocks = padded.unflatten(-1, (-1, min(length, BLOCK)))
+        scale = scales(blocks, fmt)
+        elements = (blocks / scale).clamp_(-element.max, element.max)
+        target.copy_(round_elements(elements, element).mul_(scale).flatten(1)[:, :length])
+    return rounded.reshape(x.shape)
 
 
-def _scales(blocks: Tensor, element: Format) -> Tensor:
-    scale = binade(blocks.abs().amax(-1, keepdim=True)).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
+def scales(blocks: Tensor, fmt: Format) -> Tensor:
+    """The scale of each block, NaN where it has none; the last axis is the block's, and is kept."""
+    element = fmt.element
+    assert element is not None
+    # The largest magnitude's power of two is the largest power of two.
+    scale = binade(blocks, largest=True).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
+    if not fmt.clamps:
+        scale = torch.where(blocks.abs().amax(-1, keepdim=True) > element.max * scale, 2 * scale, scale)
     return torch.where(scale <= 2.0**SCALE_BIAS, scale, torch.nan)

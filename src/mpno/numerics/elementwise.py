@@ -21,7 +21,7 @@ _LAYOUT = {
     torch.float64: (torch.int64, 0x7FF0000000000000, 52, 1023),
 }
 # Several passes over a piece of this many values stay in a core's cache.
-_PIECE, _LARGE = 2**17, 2**19
+PIECE, _LARGE = 2**17, 2**19
 
 
 def nearest(x: Tensor, fmt: Format) -> Tensor:
@@ -48,10 +48,15 @@ def stochastic(x: Tensor, fmt: Format, generator: torch.Generator | None = None)
     return torch.copysign(_overflow(whole.add_(up).mul_(spacing), fmt), x)
 
 
-def binade(x: Tensor) -> Tensor:
-    """The power of two at or below each magnitude: 2^floor(log2 |x|), 0 for subnormals of the dtype, else infinity."""
+def binade(x: Tensor, *, largest: bool = False) -> Tensor:
+    """The power of two at or below each magnitude: 2^floor(log2 |x|), 0 for subnormals of the dtype, else infinity.
+
+    `largest` gives that of the largest magnitude along the last axis, which is kept. Comparing exponents as integers is
+    several times faster than comparing magnitudes.
+    """
     integer, mask, _, _ = _LAYOUT[x.dtype]
-    return (x.view(integer) & mask).view(x.dtype)
+    exponents = x.view(integer) & mask
+    return (exponents.amax(-1, keepdim=True) if largest else exponents).view(x.dtype)
 
 
 def _spacing_binade(x: Tensor, fmt: Format) -> Tensor:
@@ -100,6 +105,6 @@ def _in_pieces(round_into: Callable[[Tensor, Format, Tensor], None], x: Tensor, 
     if x.device.type != "cpu" or x.numel() < _LARGE or not x.is_contiguous():
         round_into(x, fmt, rounded)
     else:
-        for source, target in zip(x.view(-1).split(_PIECE), rounded.view(-1).split(_PIECE), strict=True):
+        for source, target in zip(x.view(-1).split(PIECE), rounded.view(-1).split(PIECE), strict=True):
             round_into(source, fmt, target)
     return rounded

@@ -12,6 +12,7 @@ from torch import Tensor
 from mpno.numerics.blocks import round_blocks
 from mpno.numerics.elementwise import nearest, stochastic
 from mpno.numerics.native import DTYPES, matmul_is_native
+from mpno.numerics.recompute import exempt
 from mpno.specs import Format, MpnoError, allowed, get_format
 
 Overflow = Literal["inf", "saturate", "strict"]
@@ -24,7 +25,7 @@ def round_to(
     format: str,
     *,
     overflow: Overflow | None = None,
-    rounding: Rounding = "nearest",
+    rounding: Rounding | None = None,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "..."]:
     """Round a float32 or float64 tensor to values of `format`, subnormals included.
@@ -39,7 +40,7 @@ def round_to(
             scales its values into range and clamps, so that infinity alone overflows; under ``inf`` its
             block becomes NaN. By default ``saturate`` for a format that saturates, ``inf`` for others.
         rounding: ``nearest``, ties to even; or ``stochastic``, up or down with the probability that makes the mean of
-            the result the value itself, before overflow.
+            the result the value itself, before overflow. By default the format's own.
         generator: of the random numbers, on the tensor's device; torch's own by default.
 
     Returns:
@@ -54,7 +55,7 @@ def round_to(
     """
     if overflow is not None and overflow not in _OVERFLOWS:
         raise MpnoError(f"round_to: overflow is {overflow!r}; {allowed(overflow, _OVERFLOWS)}")
-    if rounding not in _ROUNDINGS:
+    if rounding is not None and rounding not in _ROUNDINGS:
         raise MpnoError(f"round_to: rounding is {rounding!r}; {allowed(rounding, _ROUNDINGS)}")
     fmt = get_format(format)
     if x.requires_grad and torch.is_grad_enabled():
@@ -63,7 +64,7 @@ def round_to(
 
 
 def hold(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
-    """Return `x` as a tensor stored in `format`; its gradient is stored in the format too.
+    """Return `x` as a tensor stored in `format`; its gradient is stored in the format too, or in its gradients' own.
 
     Where the device computes in the format natively this is a change of dtype. Elsewhere the tensor stays
     float32 and its values, and those of the gradient that comes back, are rounded with the format's own
@@ -71,6 +72,13 @@ def hold(x: Float[Tensor, "..."], format: str) -> Float[Tensor, "..."]:
     but passes through, itself clipped. Block formats share scales along the last axis of
     the tensor and of its gradient, whichever axis a product then sums over.
     """
+    held = _held(x, format)
+    if isinstance(x if x._base is None else x._base, torch.nn.Parameter):
+        exempt(held)
+    return held
+
+
+def _held(x: Tensor, format: str) -> Tensor:
     if format == "fp32":
         return x.float()
     if matmul_is_native(format, x.device):
@@ -83,7 +91,7 @@ def _round(
     x: Tensor,
     fmt: Format,
     overflow: Overflow | None = None,
-    rounding: Rounding = "nearest",
+    rounding: Rounding | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     if x.dtype not in (torch.float32, torch.float64):
@@ -92,8 +100,9 @@ def _round(
         largest = min(fmt.max, torch.finfo(x.dtype).max)
         x = x.clamp(-largest, largest)
 
-    round_elements = nearest if rounding == "nearest" else partial(stochastic, generator=generator)
-    rounded = round_blocks(x, fmt.element, round_elements) if fmt.element else round_elements(x, fmt)
+    by_chance = fmt.stochastic if rounding is None else rounding == "stochastic"
+    round_elements = partial(stochastic, generator=generator) if by_chance else nearest
+    rounded = round_blocks(x, fmt, round_elements) if fmt.element else round_elements(x, fmt)
     if overflow == "strict":
         _refuse_overflow(x, rounded, fmt)
     return rounded
@@ -118,7 +127,7 @@ class _StraightThrough(torch.autograd.Function):
         x: Tensor,
         fmt: Format,
         overflow: Overflow | None,
-        rounding: Rounding,
+        rounding: Rounding | None,
         generator: torch.Generator | None,
     ) -> Tensor:
         return _round(x, fmt, overflow, rounding, generator)
@@ -136,4 +145,4 @@ class _RoundBoth(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _round(grads[0], ctx.fmt), None
+        return _round(grads[0], ctx.fmt.gradient or ctx.fmt), None

@@ -18,8 +18,9 @@ def set_precision(model: nn.Module, precision: PrecisionSetting | str) -> None:
     Raises:
         MpnoError: no module has such a method, so nothing would change.
     """
-    setting = PrecisionSetting.of(precision, where=type(model).__name__)
-    if hasattr(model, "set_precision"):
+    whole = hasattr(model, "set_precision")
+    setting = PrecisionSetting.of(precision, where=type(model).__name__, packs=whole)
+    if whole:
         model.set_precision(setting)  # type: ignore[operator]
         return
     found = list(_topmost(model))

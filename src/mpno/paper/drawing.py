@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import importlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def draw(item: ItemTables, out: str | Path) -> Drawn:
     Raises:
         MpnoError: the item has no module, or the module does not make what the item draws.
     """
+    _show_figures()
     context, folder = item.context, Path(out)
     name, module = context["item"], f"mpno.paper.items.{context['drawn_by']}"
     try:
@@ -117,6 +119,15 @@ def draw(item: ItemTables, out: str | Path) -> Drawn:
     page["reference"] = item.reference.to_dict("records")
     write_text(folder / "drawn" / f"{name}.json", json.dumps(page, indent=1, default=_plain) + "\n")
     return Drawn(table, drawing)
+
+
+def _show_figures() -> None:
+    """Let a notebook show figures: IPython knows those of pyplot alone, and nothing here needs pyplot."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"}, dpi=200)
 
 
 def _plain(value: Any) -> Any:

@@ -75,11 +75,11 @@ def _markdown(title: str, shown: pd.DataFrame, notes: list[str]) -> str:
 
 def _latex(name: str, title: str, shown: pd.DataFrame, notes: list[str]) -> str:
     body = (
-        shown.rename(columns=_escape)
-        .map(_escape)
+        shown.rename(columns=escape)
+        .map(escape)
         .to_latex(index=False, escape=False, column_format="l" * len(shown.columns))
     )
-    caption = _escape(f"{title}. " + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes))
+    caption = escape(f"{title}. " + " ".join(f"{note[0].upper()}{note[1:]}." for note in notes))
     head = "".join(f"% {line}\n" for line in [title, *notes]) + "% needs the packages booktabs and graphicx\n"
     return (
         f"{head}\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{name}}}\n"
@@ -87,7 +87,7 @@ def _latex(name: str, title: str, shown: pd.DataFrame, notes: list[str]) -> str:
     )
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Make `text` safe in LaTeX."""
     special = {
         "\\": r"\textbackslash{}",

@@ -7,12 +7,13 @@ import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mpno.paper.runs import RUN_COLUMNS, run_rows
 from mpno.specs import MpnoError
 from mpno.specs.files import read_json, write_text
 from mpno.specs.grid import parse_resolution, shown
@@ -104,12 +105,14 @@ class ItemTables:
         parts: by name, the runs on one data set.
         probes: by name, what was asked beyond the records.
         reference: the paper's values, each with its provenance.
+        runs: what is known of each run: spec, versions, digests, machine; no rows where the tables came without them.
     """
 
     context: dict[str, Any]
     parts: dict[str, ItemData]
     probes: dict[str, pd.DataFrame]
     reference: pd.DataFrame
+    runs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(RUN_COLUMNS)))
 
     @property
     def only(self) -> ItemData:
@@ -141,7 +144,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
     runs, published = root / "runs", read_reference(reference)
     made: dict[str, Any] = {}
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    parts = []
+    parts, known = [], []
     for part in item["parts"]:
         timed = {kind: _read_arms(root, kind, part[kind]) for kind in ("time", "memory")}
         records = {name: _read_run(runs / name, name) for arm in part["arms"] for name in arm["runs"].values()}
@@ -152,6 +155,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
         history = _history(part["arms"], runs)
         with whole(f"{runs}, of item {item['item']}"):
             rows = [row for arm in part["arms"] for row in _error_rows(part, arm, records)]
+            known += run_rows(part["name"], part["arms"], records)
         tables = {
             "errors": _with_first_epoch(pd.DataFrame(rows, columns=None if rows else list(ERROR_COLUMNS)), history),
             "history": history,
@@ -168,6 +172,7 @@ def collect_item(item: dict[str, Any], *, root: Path, reference: Path, out: Path
             write_text(out / f"{name}.csv", pd.concat(each, ignore_index=True).to_csv(index=False))
     for name, probe in item["probes"].items():
         write_text(out / f"{name}.csv", (root / "probes" / f"{probe}.csv").read_text(encoding="utf-8"))
+    write_text(out / "runs.csv", pd.DataFrame(known, columns=list(RUN_COLUMNS)).to_csv(index=False))
     write_text(out / "reference.csv", published.to_csv(index=False))
     context = {**item, **_here(), **made, "parts": parts}
     write_text(out / "context.json", json.dumps(context, indent=1, sort_keys=True) + "\n")
@@ -187,7 +192,8 @@ def load_item(path: str | Path) -> ItemTables:
     for name in ("errors", "history"):
         if name in frames:
             frames[name]["resolution"] = [parse_resolution(value) for value in frames[name]["resolution"]]
-    reference = read_table(folder / "reference.csv")
+    reference, known = read_table(folder / "reference.csv"), folder / "runs.csv"
+    runs = read_table(known) if known.is_file() else pd.DataFrame(columns=list(RUN_COLUMNS))
     context = {key: value for key, value in whole.items() if key not in ("parts", "probes")}
     parts = {}
     for part in whole["parts"]:
@@ -195,7 +201,7 @@ def load_item(path: str | Path) -> ItemTables:
         merged = {**context, **part, "part": part["name"]}
         parts[part["name"]] = ItemData(context=merged, reference=reference, **own)
     probes = {name: read_table(folder / f"{name}.csv") for name in whole["probes"]}
-    return ItemTables(context, parts, probes, reference)
+    return ItemTables(context, parts, probes, reference, runs)
 
 
 def _of_part(frame: pd.DataFrame, name: str) -> pd.DataFrame:

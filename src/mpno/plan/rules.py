@@ -136,6 +136,23 @@ class RuleInputs:
         """What the report shows of each item."""
         return [f"{self.plan.out}/drawn/{name}.json" for name in self.plan.items]
 
+    def claims(self) -> list[str]:
+        """The judged claims; none where a change or a choice of items leaves nothing to judge them by."""
+        whole = not self.plan.config.changes and self.plan.config.item is None and "all" in self.plan.config.items
+        return [f"{self.plan.out}/claims/claims.json"] if whole else []
+
+    def jobs(self, wildcards: Any) -> str:
+        """How many jobs each rule has where none of them is done, as JSON."""
+        plan = self.plan
+        solved = [spec for spec in plan.data.values() if spec.source != "fetch"]
+        alone = [probe for probe in plan.probes.values() if probe.probe.exclusive]
+        counts = {"download": len(plan.data) - len(solved), "data": len(solved), "train": len(plan.runs)}
+        counts |= {"time": len(plan.times), "memory": len(plan.memories)}
+        counts |= {"probe": len(plan.probes) - len(alone), "probe_alone": len(alone), "collect": len(plan.items)}
+        counts |= {kind: len(plan.of_kind(kind)) for kind in ("table", "figure", "table_and_figure")}
+        counts |= {"claims": len(self.claims()), "report": 1, "records": 1, "all": 1}
+        return json.dumps(counts)
+
     def gallery(self) -> list[str]:
         """The data files to look at."""
         return [spec.file(Path(self.plan.root)).as_posix() for spec in self.plan.gallery.values()]

@@ -2,7 +2,7 @@
 
 from mpno.specs.contraction import ContractionSpec
 from mpno.specs.errors import MpnoError, allowed, one_line
-from mpno.specs.formats import FORMATS, Format, get_format
+from mpno.specs.formats import FORMATS, Format, get_format, gradient_format
 from mpno.specs.models import FNOSpec, GINOSpec, ModelSpec, SFNOSpec, UNetSpec
 from mpno.specs.names import EVIDENCE, SCALES, SETTINGS
 from mpno.specs.precision import PrecisionSetting
@@ -39,6 +39,7 @@ __all__ = [
     "allowed",
     "build_spec",
     "get_format",
+    "gradient_format",
     "one_line",
     "set_dotted",
     "spec_fields",

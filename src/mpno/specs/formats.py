@@ -13,7 +13,7 @@ BLOCK = 32
 """Values that share a scale in a Microscaling format."""
 SCALE_BIAS = 127
 """The shared scale is E8M0, a power of two from 2^-127 to 2^127 or NaN."""
-_CLIPPED = "_sat"
+_CLIPPED, _BACK, _CHANCE = "_sat", "_back_", "_stochastic"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,12 @@ class Format:
         mantissa_bits: explicitly stored fraction bits (of an element).
         max: largest finite value.
         element: what a block format stores its values as; None for a plain format.
+        clamps: whether a block's scale is that of the OCP specification, by which its largest values may be clamped;
+            else it is the smallest by which they are not.
         saturates: whether what exceeds the maximum becomes the maximum, infinity too, and not infinity. Overflow of
             such a format means clipping wherever a largest number is held against its maximum.
+        gradient: the format that holds the gradients of what is held in this one; None for the format itself.
+        stochastic: whether values are rounded up or down by chance, so that the mean is the value itself.
 
     Source: IEEE 754-2019 for fp32 and fp16; the OCP 8-bit Floating Point Specification 1.0 (2023) for fp8; the OCP
     Microscaling Formats Specification 1.0 (2023) for mxfp8.
@@ -42,7 +46,10 @@ class Format:
     mantissa_bits: int
     max: float
     element: Format | None = None
+    clamps: bool = True
     saturates: bool = False
+    gradient: Format | None = None
+    stochastic: bool = False
 
     @property
     def bias(self) -> int:
@@ -67,11 +74,13 @@ class Format:
     def unit_roundoff(self) -> float:
         """Largest relative error of rounding a value from the smallest normal to the maximum.
 
-        In a block format this holds for values that are normal under their block's scale. The scale is chosen
-        so that the block's largest value is below 2^(top + 1) and not below its maximum, so what lies
-        between the two is clamped: with e4m3 elements by up to 1/8, twice what rounding costs.
+        In a block format this holds for values that are normal under their block's scale. The specification's scale
+        brings the block's largest value below 2^(top + 1) and not below its maximum, so what lies between the two is
+        clamped: with e4m3 elements by up to 1/8, twice what rounding costs.
         """
-        clamped = 0.0 if self.element is None else 1.0 - math.ldexp(self.element.max, -self.element.top - 1)
+        clamped = 0.0
+        if self.element is not None and self.clamps:
+            clamped = 1.0 - math.ldexp(self.element.max, -self.element.top - 1)
         return max(self.eps / 2, clamped)
 
     @property
@@ -88,9 +97,9 @@ def _ieee(name: str, exponent_bits: int, mantissa_bits: int) -> Format:
     return Format(name, exponent_bits, mantissa_bits, math.ldexp(2.0 - 2.0**-mantissa_bits, top))
 
 
-def _blocks(name: str, element: Format) -> Format:
+def _blocks(name: str, element: Format, *, clamps: bool = True) -> Format:
     largest = math.ldexp(element.max, SCALE_BIAS)
-    return Format(name, element.exponent_bits, element.mantissa_bits, largest, element)
+    return Format(name, element.exponent_bits, element.mantissa_bits, largest, element, clamps)
 
 
 # e4m3 spends the top exponent on numbers, all but one code: its maximum is 448, not 240.
@@ -105,6 +114,7 @@ FORMATS: dict[str, Format] = {
     "fp8_e4m3": _E4M3,
     "mxfp8": _blocks("mxfp8", _E4M3),
     "mxfp8_e5m2": _blocks("mxfp8_e5m2", _E5M2),
+    "mxfp8_up": _blocks("mxfp8_up", _E4M3, clamps=False),
 }
 
 
@@ -120,10 +130,19 @@ def get_format(name: str) -> Format:
     ``_sat`` after any of these clips what is out of range to the maximum, each time something is rounded:
     ``fp8_e4m3_sat``. Without it, what is out of range becomes infinity.
 
+    ``A_back_B`` holds values in A and their gradients in B, as in ``mxfp8_back_mxfp8_e5m2``. ``_stochastic`` at the end
+    rounds the gradients by chance.
+
     Raises:
         MpnoError: the name is neither a known format nor ``eXmY`` with 2 <= X <= 8, 1 <= Y <= 23, or V is not a
-            value of the format, at least 1, that its exponent can hold; or ``_sat`` follows a block format.
+            value of the format, at least 1, that its exponent can hold; or ``_sat`` follows a block format; or A or B
+            is itself one with a format of its own for gradients, or A rounds by chance.
     """
+    if _BACK in name:
+        return _with_gradient(name)
+    if name.endswith(_CHANCE):
+        nearest = get_format(name.removesuffix(_CHANCE))
+        return replace(nearest, name=nearest.name + _CHANCE, stochastic=True)
     if name.endswith(_CLIPPED):
         return _saturating(name)
     if name in FORMATS:
@@ -135,8 +154,24 @@ def get_format(name: str) -> Format:
         return _with_max(ieee, match[3], name) if match[3] else ieee
     raise MpnoError(
         f"number format {name!r}: {allowed(name, FORMATS)}, or eXmY with 2 to 8 exponent and 1 to 23 mantissa bits, "
-        f"or eXmY_maxV with the maximum V; {_CLIPPED} clips what is out of range"
+        f"or eXmY_maxV with the maximum V; {_CLIPPED} clips what is out of range, {_BACK}FORMAT is of gradients"
     )
+
+
+def gradient_format(name: str) -> str:
+    """The name of the format that holds the gradients of what is held in `name`."""
+    fmt = get_format(name)
+    return (fmt.gradient or fmt).name
+
+
+def _with_gradient(name: str) -> Format:
+    forward, backward = (get_format(part) for part in name.split(_BACK, 1))
+    if forward.stochastic or forward.gradient or backward.gradient:
+        raise MpnoError(
+            f"number format {name!r}: only gradients may be rounded by chance, and have one format; write it as "
+            f"mxfp8{_BACK}mxfp8_e5m2{_CHANCE}"
+        )
+    return replace(forward, name=forward.name + _BACK + backward.name, gradient=backward)
 
 
 def _saturating(name: str) -> Format:

@@ -23,6 +23,8 @@ WeightLayout = Literal["joint", "corners"]
 ContractionOption = Literal["A", "B", "C"]
 PathStrategy = Literal["flops", "memory", "default"]
 Stabiliser = Literal["none", "tanh", "hard_clip", "sigma_clip", "pre_scale", "norm"]
+Saved = Literal["mxfp8", "mxfp8_e5m2", "mxfp8_up", "fp8_e4m3_sat", "fp8_e5m2_sat"]
+"""What the backward pass needs may be kept in: a byte per number, and in mxfp8 one more for every 32."""
 Middle = Literal["code", "amp"]
 """The middle phase of the precision schedule, as the authors' code has it or as amp alone."""
 Loss = Literal["l2", "h1"]
@@ -47,4 +49,5 @@ MODELS: tuple[str, ...] = get_args(Model)
 SETTINGS: tuple[str, ...] = get_args(Setting)
 STABILISERS: tuple[str, ...] = get_args(Stabiliser)
 MIDDLES: tuple[str, ...] = get_args(Middle)
+SAVED: tuple[str, ...] = get_args(Saved)
 EVIDENCE: tuple[str, ...] = get_args(Evidence)

@@ -1,8 +1,9 @@
 """The short form of a precision setting: one line of text that tables show and configs may hold.
 
-``setting[-format][ TRIPLE][ weights-only][+stabiliser][, middle M][, shares a/b/c][, full above P][ [layers]]``, as in
-``mixed``, ``mixed-bf16``, ``half HFF, stabiliser none`` (or ``half-HFF+none``), ``schedule, middle amp, shares
-20/60/20``, ``mixed, full above 50``, ``mixed [0: full, 2-3: half]``. What is written reads back as the same setting.
+``setting[-format][ TRIPLE][ weights-only][+stabiliser][, saved S][, middle M][, shares a/b/c][, full above P][
+[layers]]``, as in ``mixed``, ``mixed-bf16``, ``half HFF, stabiliser none`` (or ``half-HFF+none``), ``schedule, middle
+amp, shares 20/60/20``, ``mixed, full above 50``, ``mixed [0: full, 2-3: half]``. What is written reads back as the same
+setting.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpno.specs.errors import allowed
-from mpno.specs.names import MIDDLES, SETTINGS, STABILISERS
+from mpno.specs.names import MIDDLES, SAVED, SETTINGS, STABILISERS
 
 if TYPE_CHECKING:
     from mpno.specs.precision import PrecisionSetting
 
+NAMED = {"compact": "mixed, saved mxfp8"}
+"""Settings with a name of their own."""
 _FORM = re.compile(
     r"""(?P<setting>[a-z]+)
         ([- ](?P<format>(?!weights)[a-z][\w.]*))?
         ([- ](?P<triple>[FH]{3}))?
         (?P<weights_only>[- ]weights-only)?
         ((\+|,\ stabiliser\ )(?P<stabiliser>\w+))?
+        (,\ saved\ (?P<saved>\w+))?
         (,\ middle\ (?P<middle>\w+))?
         (,\ shares\ (?P<shares>[\d.]+(/[\d.]+){2}))?
         (,\ full\ above\ (?P<full_above>[\d.]+(e-\d+)?))?
@@ -30,7 +34,7 @@ _FORM = re.compile(
     re.VERBOSE,
 )
 _HELP = (
-    "-format, -TRIPLE, -weights-only, +stabiliser, ', middle M', ', shares a/b/c', ', full above P' and "
+    "-format, -TRIPLE, -weights-only, +stabiliser, ', saved S', ', middle M', ', shares a/b/c', ', full above P' and "
     "' [layer: setting]' may follow"
 )
 
@@ -41,11 +45,12 @@ def read(text: str) -> dict[str, Any]:
     Raises:
         ValueError: the text does not follow the form, or uses an unknown word.
     """
+    text = NAMED.get(text, text)
     match = _FORM.fullmatch(text)
     setting = match["setting"] if match else text
     if match is None or setting not in SETTINGS:
-        raise ValueError(f"is not a precision setting; {allowed(setting, SETTINGS)}; {_HELP}")
-    for name, known in (("stabiliser", STABILISERS), ("middle", MIDDLES)):
+        raise ValueError(f"is not a precision setting; {allowed(setting, (*SETTINGS, *NAMED))}; {_HELP}")
+    for name, known in (("stabiliser", STABILISERS), ("saved", SAVED), ("middle", MIDDLES)):
         if match[name] and match[name] not in known:
             raise ValueError(f"names an unknown {name}; {allowed(match[name], known)}")
     fields: dict[str, Any] = {key: value for key, value in match.groupdict().items() if value}
@@ -70,6 +75,8 @@ def write(p: PrecisionSetting) -> str:
         text += f", stabiliser {p.stabiliser}"
     elif not block and p.stabiliser != "none":
         text += f"+{p.stabiliser}"
+    if p.saved:
+        text += f", saved {p.saved}"
     if p.middle not in (None, "code"):
         text += f", middle {p.middle}"
     if p.shares not in (None, (25.0, 50.0, 25.0)):

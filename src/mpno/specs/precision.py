@@ -12,19 +12,17 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
-    SerializerFunctionWrapHandler,
     ValidationError,
     WithJsonSchema,
     field_serializer,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
 from mpno.specs import notation
 from mpno.specs.errors import MpnoError, one_line
 from mpno.specs.formats import get_format
-from mpno.specs.names import Middle, Setting, Stabiliser
+from mpno.specs.names import Middle, Saved, Setting, Stabiliser
 
 _STEPS = ("forward transform", "contraction", "inverse transform")
 _SHARES = (25.0, 50.0, 25.0)
@@ -53,6 +51,7 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         middle: the schedule's middle phase. ``code``, the default, is what the authors' code does: forward
             transform in full, no stabiliser, contraction and inverse transform in half, amp on. ``amp`` is amp alone.
         shares: percentages of the epochs that the schedule's three phases take, 25/50/25 unless given.
+        saved: the format that what the backward pass needs is packed to, whatever computes; None keeps it as it is.
         full_above: of half or mixed, what is measured decides instead: an epoch is trained in full, stabiliser kept, if
             in the one before it more than this percentage of the spectral weights' gradients lay below the format's
             smallest normal number. Not the paper's.
@@ -71,7 +70,9 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     weights_only: bool = False
     middle: Middle | None = None
     shares: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] | None = None
-    full_above: float | None = Field(default=None, ge=0, lt=100)
+    # Left out where they are None, so that the ids of such runs are what they were without these fields.
+    saved: Saved | None = Field(default=None, exclude_if=lambda saved: saved is None)
+    full_above: float | None = Field(default=None, ge=0, lt=100, exclude_if=lambda share: share is None)
     layers: Annotated[tuple[tuple[NonNegativeInt, PrecisionSetting], ...], WithJsonSchema(_LAYERS_SCHEMA)] = ()
 
     @model_validator(mode="before")
@@ -98,14 +99,17 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         return data
 
     @classmethod
-    def of(cls, value: PrecisionSetting | str, *, where: str, layers: int | None = None) -> PrecisionSetting:
+    def of(
+        cls, value: PrecisionSetting | str, *, where: str, layers: int | None = None, packs: bool = True
+    ) -> PrecisionSetting:
         """The setting that `value` is or spells, for a model or layer called `where`.
 
         Args:
             layers: how many layers that a setting may name there are; None where that is not known.
+            packs: whether it can pack what is saved, as models of mpno do.
 
         Raises:
-            MpnoError: no setting, or one that names a layer which is not there.
+            MpnoError: no setting, or one that names a layer which is not there, or `saved` of what does not pack.
         """
         try:
             setting = cls.model_validate(value)
@@ -113,6 +117,11 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             raise one_line(
                 error, where=where, fields={"precision": list(cls.model_fields)}, within=("precision",)
             ) from None
+        if setting.saved and not packs:
+            raise MpnoError(
+                f"{where}: precision is {setting.label}; only mpno's own models pack what is saved; leave out "
+                f"', saved {setting.saved}'"
+            )
         beyond = [index for index, _ in setting.layers if layers is not None and index >= layers]
         if beyond:
             raise MpnoError(
@@ -125,9 +134,14 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     @classmethod
     def _known(cls, name: str) -> str:
         try:
-            return get_format(name).name
+            fmt = get_format(name)
         except MpnoError as error:
             raise ValueError(f"is not a number format; {str(error).partition(': ')[2]}") from None
+        if fmt.stochastic:
+            # Values made again in the backward pass must be those of the forward pass.
+            plain = fmt.name.removesuffix("_stochastic")
+            raise ValueError(f"rounds values by chance, which only gradients may be; write {plain}_back_{fmt.name}")
+        return fmt.name
 
     @model_validator(mode="after")
     def _consistent(self) -> PrecisionSetting:
@@ -148,17 +162,12 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         if self.full_above is not None and self.setting not in ("half", "mixed"):
             raise ValueError(f"gives setting {self.setting} a full above; remove it or choose half or mixed")
         for index, setting in self.layers:
-            if setting.layers or setting.setting == "schedule" or setting.full_above is not None:
-                raise ValueError(f"gives layer {index} a schedule or layers of its own; give it one plain setting")
+            if setting.layers or setting.saved or setting.setting == "schedule" or setting.full_above is not None:
+                raise ValueError(
+                    f"gives layer {index} a schedule or layers of its own, or packs what it saves; give it one plain "
+                    "setting"
+                )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_most_lack(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A setting that does without the newest field is written as before there was one: ids hash this."""
-        written = handler(self)
-        if self.full_above is None:
-            written.pop("full_above", None)
-        return written
 
     @field_serializer("layers")
     def _layers_as_mapping(self, layers: tuple[tuple[int, PrecisionSetting], ...]) -> dict[str, str]:
@@ -193,8 +202,11 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         return self.format if self.triple[index] == "H" else "fp32"
 
     def layer(self, index: int) -> PrecisionSetting:
-        """The setting of one layer, counted from 0: its own where `layers` names it, else this one without layers."""
-        return dict(self.layers).get(index, self._with(layers=()))
+        """The setting of one layer, counted from 0: its own where `layers` names it, else this one without layers.
+
+        Packing is the whole model's, so that a layer has no `saved`.
+        """
+        return dict(self.layers).get(index, self._with(layers=(), saved=None))
 
     @property
     def phases(self) -> tuple[tuple[float, PrecisionSetting], ...]:
@@ -203,14 +215,14 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         Where what is measured decides, nobody knows the shares beforehand: low stands with 100 and full with 0.
         """
         if self.full_above is not None:
-            full = PrecisionSetting(stabiliser=self.stabiliser, layers=self.layers)
+            full = PrecisionSetting(stabiliser=self.stabiliser, saved=self.saved, layers=self.layers)
             return ((100.0, self._with(full_above=None)), (0.0, full))
         if self.shares is None:
             return ((100.0, self),)
         plain = {"middle": None, "shares": None}
-        full = PrecisionSetting(layers=self.layers)
+        full = PrecisionSetting(layers=self.layers, saved=self.saved)
         if self.middle == "amp":
-            middle = PrecisionSetting(setting="amp", format=self.format, layers=self.layers)
+            middle = PrecisionSetting(setting="amp", format=self.format, saved=self.saved, layers=self.layers)
         else:
             changes = {"setting": "mixed", "stabiliser": "none", "triple": f"F{self.triple[1:]}"}
             middle = PrecisionSetting.model_validate({**dict(self), **plain, **changes})
@@ -275,6 +287,7 @@ class PrecisionSetting(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             )
         else:
             text = self._described()
+        text += f"; saved for the backward pass in {self.saved}" if self.saved else ""
         return "; ".join([f"{self.label}: {text}", *(f"layer {index} {setting}" for index, setting in self.layers)])
 
     def _described(self) -> str:

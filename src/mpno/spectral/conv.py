@@ -93,7 +93,7 @@ class SpectralConv(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; the parameters stay as they are."""
-        self.precision = PrecisionSetting.of(precision, where="SpectralConv")
+        self.precision = PrecisionSetting.of(precision, where="SpectralConv", packs=False)
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""

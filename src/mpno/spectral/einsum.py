@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mpno.numerics import hold, widest
+from mpno.specs import gradient_format
 from mpno.specs.names import ContractionOption
 from mpno.spectral.paths import Plan
 
@@ -110,7 +111,7 @@ class _Contract(torch.autograd.Function):
         wanted = list(ctx.needs_input_grad[3:])
         for step in plan.steps:
             wanted.append(wanted[step.first] or wanted[step.second])
-        flowing = {len(kinds) - 1: hold(grads[0], kinds[-1])}
+        flowing = {len(kinds) - 1: hold(grads[0], gradient_format(kinds[-1]))}
         for number in reversed(range(count, len(kinds))):
             if not wanted[number]:
                 continue
@@ -120,7 +121,7 @@ class _Contract(torch.autograd.Function):
             for own, letters, other, others in sides if sizes[step.first] < sizes[step.second] else reversed(sides):
                 if wanted[own]:
                     product = _multiply(step.out, g, others, value(other), letters, option, conjugate=True)
-                    flowing[own] = hold(product, kinds[own])
+                    flowing[own] = hold(product, gradient_format(kinds[own]))
                     del product
         return (
             *(None, None, None),

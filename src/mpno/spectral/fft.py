@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mpno.numerics import DTYPES, fft_is_native, round_to
-from mpno.specs import MpnoError
+from mpno.specs import MpnoError, gradient_format
 from mpno.spectral.modes import KeptModes
 
 
@@ -152,7 +152,7 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: KeptModes, format: str, scale: float) -> Tensor:
-        ctx.kept, ctx.format, ctx.dtype, ctx.scale = kept, format, x.dtype, scale
+        ctx.kept, ctx.format, ctx.dtype, ctx.scale = kept, gradient_format(format), x.dtype, scale
         return _stored(_analyse(x, kept, format) * scale, format)
 
     @staticmethod
@@ -165,7 +165,7 @@ class _Forward(torch.autograd.Function):
 class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, s: Tensor, kept: KeptModes, format: str, hermitian: bool) -> Tensor:
-        ctx.kept, ctx.format, ctx.dtype = kept, format, s.dtype
+        ctx.kept, ctx.format, ctx.dtype = kept, gradient_format(format), s.dtype
         return _synthesise(s, kept, format, hermitian)
 
     @staticmethod

@@ -87,7 +87,7 @@ class SphericalConv(nn.Module):
 
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on; the parameters stay as they are."""
-        self.precision = PrecisionSetting.of(precision, where="SphericalConv")
+        self.precision = PrecisionSetting.of(precision, where="SphericalConv", packs=False)
 
     def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b ..."]:
         """Convolve a field; the result has the same grid, `out_channels` channels and the same layout."""

@@ -267,7 +267,8 @@ def _settings(setting: PrecisionSetting | str, formats: Sequence[str]) -> dict[s
             found[fmt.name] = PrecisionSetting.of(PrecisionSetting(stabiliser=given.stabiliser), where="advise")
             continue
         triple = "FHF" if fmt.name == "tf32" and given.triple == "HHH" else given.triple
-        values = {**dict(given), "format": fmt.name, "triple": triple}
+        # Packing is the whole model's and changes no number of the forward pass, which alone is looked at here.
+        values = {**dict(given), "format": fmt.name, "triple": triple, "saved": None}
         found[fmt.name] = PrecisionSetting.of(PrecisionSetting.model_validate(values), where="advise")
     return found
 

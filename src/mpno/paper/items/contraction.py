@@ -40,7 +40,7 @@ def table(item: ItemTables) -> Table:
         for layer in dict.fromkeys(own["layer"]):
             quantities = ("search",) if ablation == "caching" else ("peak", "kept", "forward")
             for quantity in quantities:
-                row = _pair(own.query("layer == @layer"), quantity, choice, other)
+                row = pair(own.query("layer == @layer"), quantity, choice, other)
                 if row:
                     published = _published(item.reference, layer, quantity, choice, other)
                     rows.append(
@@ -52,7 +52,7 @@ def table(item: ItemTables) -> Table:
     return Table(numbers, shown, _notes(item), roles=list(numbers["ablation"]))
 
 
-def _pair(own: pd.DataFrame, quantity: str, choice: str, other: str) -> dict[str, Any] | None:
+def pair(own: pd.DataFrame, quantity: str, choice: str, other: str) -> dict[str, Any] | None:
     with_other = "forward" if quantity == "search" else quantity
     mine = own[(own["choice"] == choice) & (own["quantity"] == quantity)]
     beside = own[(own["choice"] == other) & (own["quantity"] == with_other)]

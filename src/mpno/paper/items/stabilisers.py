@@ -127,7 +127,7 @@ def verdict(row: Mapping[str, Any], ends: pd.DataFrame, gate: pd.DataFrame) -> s
     if gone == 0:
         enough = ends["updates"].min() >= gate["updates"].max()
         return "stays finite" if enough else "too few updates to say"
-    return "NaN remains" if gone == len(ends) else f"NaN in {gone} of {len(ends)} seeds"
+    return "overflows too" if gone == len(ends) else f"overflows in {gone} of {len(ends)} seeds"
 
 
 def _gone(gate: pd.DataFrame, seed: Any) -> bool:
@@ -196,8 +196,8 @@ def _said(row: Mapping[str, Any]) -> str:
     if row["published_effective"] == 0:
         return "ineffective"
     if row["published_delay"] > 0:
-        return f"NaN {row['published_delay']:g} epochs later"
-    return "NaN remains" if row["published_finite"] == 0 else NONE
+        return f"not finite {row['published_delay']:g} epochs later"
+    return "not finite either" if row["published_finite"] == 0 else NONE
 
 
 def _notes(item: ItemTables, frame: pd.DataFrame) -> list[str]:

@@ -160,12 +160,12 @@ class Numbers:
         def said(change: Change, arm: str, metric: str, grid: int, gone: int) -> str:
             if arm == rule.get("control") and not gone and len(change.each) > 1:
                 return "control: told apart" if change.told_apart else "control: not told apart"
-            return verdict(change, margin=self.compare["margin"], power=self._power(metric, grid), diverged=gone)
+            return verdict(change, margin=self.compare["margin"], power=self.power(metric, grid), diverged=gone)
 
         others = [arm for arm in self.arms if arm["name"] != INTERPOLATED]
         return pd.DataFrame(self._compared("full", self.grids, others, full, said))
 
-    def _power(self, metric: str, grid: int) -> bool | None:
+    def power(self, metric: str, grid: int) -> bool | None:
         """Whether the control is told from each of its references there; None without a control."""
         rule = self.compare["power"]
         if rule is None or rule["control"] not in {arm["name"] for arm in self.arms}:

@@ -1,0 +1,76 @@
+"""The first step's errors against autograd's own, and bytes that a forward pass keeps against those predicted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mpno.datasets import write_store
+from mpno.measurement.probes.inputs import ProbedArm
+from mpno.measurement.probes.kept_bytes import kept_bytes
+from mpno.measurement.probes.step_error import step_error
+from mpno.specs import DataSpec, FNOSpec, MpnoError, PrecisionSetting, RunSpec, TrainingSpec
+from mpno.training.build import build_loss, build_model
+from mpno.training.data import load_samples
+
+PRECISIONS = ["full+tanh", "mixed", "mixed-fp8_e4m3_sat", "mixed-mxfp8", "mixed, saved mxfp8", "mixed-e5m10_max4"]
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> ProbedArm:
+    root = tmp_path_factory.mktemp("steps")
+    rng = np.random.default_rng(0)
+    shapes = {"train/8/x": 6, "train/8/y": 6, "test/8/x": 2, "test/8/y": 2}
+    arrays = {key: rng.standard_normal((n, 1, 8, 8)).astype(np.float32) for key, n in shapes.items()}
+    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
+    write_store(root / "d.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
+    spec = RunSpec(
+        data=DataSpec(source="generate", resolution=8, test_resolutions=(8,), n_train=6, n_test=2),
+        model=FNOSpec(modes=(4, 4), width=16, layers=2),
+        training=TrainingSpec(epochs=1, batch_size=3),
+    )
+    return ProbedArm("darcy", "full", spec, root / "d.h5", {})
+
+
+def test_errors_are_relative_to_full_with_the_same_stabiliser(arm: ProbedArm) -> None:
+    rows = {row["precision"]: row for row in step_error([arm], {"precisions": PRECISIONS})}
+    samples = load_samples(arm.spec, arm.data, torch.device("cpu"))
+
+    def step(setting: str) -> tuple[torch.Tensor, torch.Tensor]:
+        precision = PrecisionSetting.model_validate(setting)
+        model = build_model(arm.spec.model_copy(update={"precision": precision}), *samples.channels)
+        out = model(samples.x[:3])
+        build_loss(arm.spec, samples.periodic)(out, samples.y[:3]).backward()
+        return out.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    (y, g), (out, gradient) = step("full+tanh"), step("mixed-mxfp8")
+    row = rows["mixed-mxfp8"]
+    assert row["output"] == pytest.approx(float((out - y).norm() / y.norm()), rel=1e-4)
+    assert row["gradient"] == pytest.approx(float((gradient - g).norm() / g.norm()), rel=1e-4)
+    assert row["zero"] == pytest.approx(float((gradient == 0).float().mean()))
+    assert (rows["full+tanh"]["output"], rows["full+tanh"]["gradient"]) == (0, 0)
+    packed = rows["mixed, saved mxfp8"]
+    assert packed["output"] == rows["mixed"]["output"] and packed["gradient"] > 5 * rows["mixed"]["gradient"]
+    # A maximum that the transform's sums exceed leaves no number.
+    assert rows["mixed-e5m10_max4"]["output"] is None and rows["mixed-e5m10_max4"]["zero"] is None
+
+
+def test_other_settings_are_refused(arm: ProbedArm) -> None:
+    with pytest.raises(MpnoError, match="probe step_error: settings are formats; give precisions"):
+        step_error([arm], {"formats": ["fp16"]})
+
+
+def test_bytes_are_those_predicted_and_a_quarter_of_them_packed() -> None:
+    run: dict[str, Any] = {
+        "data": {"name": "darcy", "source": "generate", "resolution": 32, "test_resolutions": [32]},
+        "model": {"name": "fno", "modes": [8, 8], "width": 16, "layers": 2},
+        "training": {"batch_size": 4},
+    }
+    each = [{"name": "full", "precision": "full"}, {"name": "packed", "precision": "full, saved mxfp8"}]
+    full, packed = kept_bytes([], {"cases": [{"run": run, "each": each}]})
+    for row in (full, packed):
+        assert row["measured"] == pytest.approx(row["predicted"], rel=0.02) and row["evidence"] == "native"
+    assert 0.25 < packed["measured"] / full["measured"] < 0.3
