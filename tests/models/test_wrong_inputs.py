@@ -73,7 +73,7 @@ def model(**values: Any) -> Any:
 ON_BODIES = {"name": "gino", "modes": [4, 4, 4]}
 CARS = {"name": "car", "source": "generate", "resolution": 16, "test_resolutions": [16]}
 SETTINGS = "allowed: full, amp, half, mixed, schedule; -format, -TRIPLE, -weights-only, +stabiliser, ', middle M', "
-SETTINGS += "', shares a/b/c' and ' [layer: setting]' may follow"
+SETTINGS += "', shares a/b/c', ', full above P' and ' [layer: setting]' may follow"
 FORMATS = "allowed: fp32, tf32, fp16, bf16, fp8_e5m2, fp8_e4m3, mxfp8, mxfp8_e5m2, or eXmY with 2 to 8 exponent and "
 FORMATS += "1 to 23 mantissa bits, or eXmY_maxV with the maximum V; _sat clips what is out of range"
 FIELDS = "allowed: contraction, layers, lifting_ratio, mlp_expansion, mlp_skip, modes, name, norm, padding, "
