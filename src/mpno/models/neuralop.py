@@ -12,7 +12,7 @@ from mpno.models.blocks import Block, ChannelMLP, Skip
 from mpno.models.norms import FieldNorm
 from mpno.numerics import PointwiseLinear
 from mpno.specs import ContractionSpec, MpnoError, PrecisionSetting
-from mpno.spectral import SpectralConv, SphericalConv
+from mpno.spectral import BasisConv, SpectralConv, SphericalConv
 from mpno.spectral.weights import SpectralWeight
 
 SKIPS = {"Flattened1dConv": "linear", "SoftGating": "soft-gating", "Identity": "identity"}
@@ -90,6 +90,7 @@ def copy_blocks(theirs: Any, ours: Iterable[nn.Module]) -> None:
     """Copy the weights of the peer's ``FNOBlocks`` into :class:`Block`s made with the same options."""
     for i, block in enumerate(ours):
         assert isinstance(block, Block)
+        assert not isinstance(block.conv, BasisConv)
         copy_conv(theirs.convs[i], block.conv)
         _copy_skip(theirs.fno_skips[i], block.skip)
         copy_mlp(theirs.channel_mlp[i], block.mlp)
