@@ -78,7 +78,9 @@ def open_run(contexts: Sequence[Path], source: str | None) -> Run:
     Raises:
         MpnoError: two scales; a changed run; trainings by another code, of the plan or of each other.
     """
-    found = {path: read_json(path, AGAIN) for path in contexts}
+    read = {path: read_json(path, AGAIN) for path in contexts}
+    # What goes past the paper judges none of its claims.
+    found = {path: context for path, context in read.items() if context.get("section", "paper") == "paper"}
     for path, context in found.items():
         missing = [key for key in ("item", "scale", "device", "changes", "parts", "probes") if key not in context]
         if missing:
