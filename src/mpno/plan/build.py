@@ -208,7 +208,9 @@ def build_plan(config: Config, experiments_dir: Path, *, results: str = "results
         costs = {**dict.fromkeys(items[name].runs, cost.run), **costs}
         seconds += cost.measure + cost.probe + cost.draw
     runs = {run: spec for item in items.values() for run, spec in item.runs.items()}
-    specs = [arm.spec.data for item in items.values() for part in item.parts for arm in part.arms]
+    parts = [part for item in items.values() for part in item.parts]
+    # Of an arm that is only asked by a probe the probe knows the data; of one that nobody asks none are made.
+    specs = [arm.spec.data for part in parts for arm in part.arms if arm.runs or part.time or part.memory]
     specs += [data for item in items.values() for probe in item.probes for _, _, data in probe.arms]
     return Plan(
         config=config,
