@@ -59,6 +59,9 @@ def test_the_answer_for_one_training() -> None:
     text = answer(RunSpec.model_validate({**SMALL, "precision": "schedule"}), CARDS["v100"])
     assert [f"phase {n}" in text for n in (1, 2, 3, 4)] == [True, True, True, False]
     assert "25 % of the epochs" in text and "it fits" in text and "nothing measured" in text
+    measured = answer(RunSpec.model_validate({**SMALL, "precision": "mixed, full above 50"}), CARDS["v100"])
+    assert "phase 2" in measured and measured.endswith("the time is that of none, the memory that of some")
+    assert "gradients decide" not in text
     tiny = replace(CARDS["v100"], gib=1)
     large = RunSpec.model_validate({**SMALL, "training": {"batch_size": 4000}, "precision": "full"})
     assert "does NOT fit" in answer(large, tiny)

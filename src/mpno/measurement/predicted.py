@@ -120,4 +120,6 @@ def answer(spec: RunSpec, card: Card) -> str:
         f"it {fits}: {100 * shown / (1024 * card.gib):.0f} % of the card; by the time model {epoch:,.1f} s per epoch, "
         f"{seconds / 3600:,.2f} h for {spec.training.epochs} epochs. All of it is predicted, nothing measured"
     )
+    if spec.precision.full_above is not None:
+        lines.append("gradients decide which epochs are in full; the time is that of none, the memory that of some")
     return "\n".join(lines)
