@@ -257,7 +257,7 @@ _OTHER: list[tuple[str, str, Spoil, tuple[str, ...]]] = [
     ("a page", "report p.json --out r.html", written("p.json", "{"), ("p.json", "not JSON")),
     ("a list as page", "report p.json --out r.html", written("p.json", "[]"), ("p.json", "list")),
     ("an empty page", "report p.json --out r.html", written("p.json", "{}"), ("p.json", "context")),
-    ("a page without facts", "report p.json --out r.html", written("p.json", '{"context": {}}'), ("p.json", "scale")),
+    ("a page without facts", "report p.json --out r.html", written("p.json", '{"context": {}}'), ("p.json", "item")),
     ("other columns", _COLLECT, written("ref.csv", "a,b\n1,2\n"), ("ref.csv", "columns are a,b")),
     ("bytes as reference", _COLLECT, written("ref.csv", b"\xff\xfe"), ("ref.csv", "no table")),
     ("an empty reference", _COLLECT, written("ref.csv", b""), ("ref.csv", "no table")),

@@ -72,10 +72,11 @@ def model(**values: Any) -> Any:
 
 ON_BODIES = {"name": "gino", "modes": [4, 4, 4]}
 CARS = {"name": "car", "source": "generate", "resolution": 16, "test_resolutions": [16]}
-SETTINGS = "allowed: full, amp, half, mixed, schedule; -format, -TRIPLE, -weights-only, +stabiliser, ', middle M', "
-SETTINGS += "', shares a/b/c', ', full above P' and ' [layer: setting]' may follow"
-FORMATS = "allowed: fp32, tf32, fp16, bf16, fp8_e5m2, fp8_e4m3, mxfp8, mxfp8_e5m2, or eXmY with 2 to 8 exponent and "
-FORMATS += "1 to 23 mantissa bits, or eXmY_maxV with the maximum V; _sat clips what is out of range"
+SETTINGS = "allowed: full, amp, half, mixed, schedule, compact; -format, -TRIPLE, -weights-only, +stabiliser, "
+SETTINGS += "', saved S', ', middle M', ', shares a/b/c', ', full above P' and ' [layer: setting]' may follow"
+FORMATS = "allowed: fp32, tf32, fp16, bf16, fp8_e5m2, fp8_e4m3, mxfp8, mxfp8_e5m2, mxfp8_up, or eXmY with 2 to 8 "
+FORMATS += "exponent and 1 to 23 mantissa bits, or eXmY_maxV with the maximum V; _sat clips what is out of range, "
+FORMATS += "_back_FORMAT is of gradients"
 FIELDS = "allowed: contraction, layers, lifting_ratio, mlp_expansion, mlp_skip, modes, name, norm, padding, "
 FIELDS += "projection_ratio, skip, width"
 

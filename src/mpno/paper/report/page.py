@@ -66,9 +66,11 @@ def write_report(
     """
     results = out.parent.parent
     pages = [read_json(path, AGAIN) for path in drawn]
-    with whole(", ".join(map(str, drawn[:1]))):
-        names = [page["context"]["item"] for page in pages]
-    items = {name: load_item(tidy / name) for name in names}
+    items: dict[str, ItemTables] = {}
+    for path, page in zip(drawn, pages, strict=True):
+        with whole(str(path)):
+            name = page["context"]["item"]
+        items[name] = load_item(tidy / name)
     sections: list[dict[str, Any]] = []
     for path, page, item in zip(drawn, pages, items.values(), strict=True):
         with whole(str(path)):
