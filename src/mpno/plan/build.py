@@ -123,7 +123,7 @@ class Plan:
         """The source digest of a stage, computed once."""
         return room_digest(stage)
 
-    @property
+    @cached_property
     def gallery(self) -> dict[str, DataSpec]:
         """The data to look at, by slug: what the runs take, and each other set of the paper, solved here."""
         found = {run.data.slug: _data_file(run.data) for run in self.runs.values()}
