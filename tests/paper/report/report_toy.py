@@ -40,7 +40,8 @@ def claims(*more: dict[str, Any]) -> dict[str, Any]:
     counts = {verdict: sum(each["verdict"] == verdict for each in three) for verdict in {c["verdict"] for c in three}}
     changes = [{"date": "2026-11-28", "claim": "C03", "what": "5 points, where it first read 3"}]
     return {
-        "scale": "smoke", "device": "cpu", "decided": 1, "total": len(three), "counts": counts, "changes": changes,
+        "scale": "smoke", "device": "cpu", "decided": 1, "predicted": 0, "total": len(three), "counts": counts,
+        "changes": changes,
         "fixed": "2026-11-27", "known": "nothing was known", "claims": three,
     }  # fmt: skip
 

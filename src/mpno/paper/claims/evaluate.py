@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpno.paper.claims.measured import Absent
-from mpno.paper.claims.model import DECIDED, VERDICTS, Claim, Claims
+from mpno.paper.claims.model import DECIDED, PREDICTED, VERDICTS, Claim, Claims
 from mpno.paper.claims.readers import check_ask, read
 from mpno.paper.claims.verdicts import ORDER, Judged, judge, together
 from mpno.paper.records import AGAIN, ItemTables, load_item, read_table, whole
@@ -65,6 +65,7 @@ def evaluate_claims(claims: Claims, contexts: Sequence[Path], *, source: str | N
         "fixed": claims.fixed,
         "known": claims.known,
         "decided": sum(counts[verdict] for verdict in DECIDED),
+        "predicted": sum(counts[verdict] for verdict in PREDICTED),
         "total": len(judged),
         "counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         "changes": [change.model_dump() for change in claims.changes],
@@ -153,7 +154,7 @@ def _claim(claim: Claim, run: Run) -> dict[str, Any]:
         judged, absent = _ask_all(claim, run)
     if judged:
         verdict, reason = together(claim, judged, scale=run.scale)
-        if absent and verdict in DECIDED:
+        if absent and verdict in (*DECIDED, *PREDICTED):
             verdict, reason = "not tested here", f"Scale {run.scale} has only a part of the records: {absent[0]}."
     else:
         verdict, reason = "not tested here", f"Scale {run.scale} has no such record: {absent[0]}."

@@ -24,8 +24,9 @@ Verdict = Literal[
     "not tested here",
 ]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-DECIDED: tuple[Verdict, ...] = ("supported", "not supported", "consistent with", "not consistent with")
-"""The verdicts that say something of the claim; the last two are the most that predictions may say."""
+DECIDED: tuple[Verdict, ...] = ("supported", "not supported")
+"""The verdicts that settle a claim. A prediction settles none: the most that it may say is (not) consistent with."""
+PREDICTED: tuple[Verdict, ...] = ("consistent with", "not consistent with")
 DAY = r"^\d{4}-\d{2}-\d{2}$"
 
 
