@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from noise_arm import write_noise
 
-from mpno import FNOSpec, RunSpec, train_run
-from mpno.datasets import write_store
+from mpno import train_run
 from mpno.measurement.probes.gradients import gradients
 from mpno.measurement.probes.inputs import ProbedArm
-from mpno.specs import DataSpec, TrainingSpec
 from mpno.training.build import build_loss, build_model
 from mpno.training.data import load_samples
 
@@ -18,18 +16,9 @@ from mpno.training.data import load_samples
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory: pytest.TempPathFactory) -> ProbedArm:
     root = tmp_path_factory.mktemp("gradients")
-    rng = np.random.default_rng(0)
-    shapes = {"train/8/x": 6, "train/8/y": 6, "test/8/x": 2, "test/8/y": 2}
-    arrays = {key: rng.standard_normal((n, 1, 8, 8)).astype(np.float32) for key, n in shapes.items()}
-    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
-    write_store(root / "d.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
-    spec = RunSpec(
-        data=DataSpec(source="generate", resolution=8, test_resolutions=(8,), n_train=6, n_test=2),
-        model=FNOSpec(modes=(4, 4), width=4, layers=2),
-        training=TrainingSpec(epochs=1, batch_size=3),
-    )
-    train_run(spec, data=root / "d.h5", out=root / "run", progress=False)
-    return ProbedArm("darcy", "full", spec, root / "d.h5", {0: root / "run"})
+    spec, data = write_noise(root, width=4)
+    train_run(spec, data=data, out=root / "run", progress=False)
+    return ProbedArm("darcy", "full", spec, data, {0: root / "run"})
 
 
 def test_quantiles_and_shares_are_those_of_the_gradients(arm: ProbedArm) -> None:

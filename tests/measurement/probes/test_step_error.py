@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from noise_arm import write_noise
 
-from mpno.datasets import write_store
 from mpno.measurement.probes.inputs import ProbedArm
 from mpno.measurement.probes.kept_bytes import kept_bytes
 from mpno.measurement.probes.step_error import step_error
-from mpno.specs import DataSpec, FNOSpec, MpnoError, PrecisionSetting, RunSpec, TrainingSpec
+from mpno.specs import MpnoError, PrecisionSetting
 from mpno.training.build import build_loss, build_model
 from mpno.training.data import load_samples
 
@@ -22,17 +21,8 @@ PRECISIONS = ["full+tanh", "mixed", "mixed-fp8_e4m3_sat", "mixed-mxfp8", "mixed,
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory: pytest.TempPathFactory) -> ProbedArm:
     root = tmp_path_factory.mktemp("steps")
-    rng = np.random.default_rng(0)
-    shapes = {"train/8/x": 6, "train/8/y": 6, "test/8/x": 2, "test/8/y": 2}
-    arrays = {key: rng.standard_normal((n, 1, 8, 8)).astype(np.float32) for key, n in shapes.items()}
-    attrs = dict.fromkeys(("name", "title", "units_x", "units_y", "licence", "citation", "origin"), "noise")
-    write_store(root / "d.h5", arrays, attrs | {"source": "generate", "seed": 0}, {"x": "noise", "y": "noise"})
-    spec = RunSpec(
-        data=DataSpec(source="generate", resolution=8, test_resolutions=(8,), n_train=6, n_test=2),
-        model=FNOSpec(modes=(4, 4), width=16, layers=2),
-        training=TrainingSpec(epochs=1, batch_size=3),
-    )
-    return ProbedArm("darcy", "full", spec, root / "d.h5", {})
+    spec, data = write_noise(root, width=16)
+    return ProbedArm("darcy", "full", spec, data, {})
 
 
 def test_errors_are_relative_to_full_with_the_same_stabiliser(arm: ProbedArm) -> None:
