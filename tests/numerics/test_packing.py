@@ -33,6 +33,18 @@ def test_what_comes_back_is_rounded_to_the_format(format: str, count: int, monke
     assert back.dtype is torch.bfloat16 and torch.equal(back, round_to(low.float(), format).bfloat16())
 
 
+@pytest.mark.parametrize("dtype", set(packing.CODES.values()), ids=str)
+def test_every_code_is_read_as_torch_reads_it(dtype: torch.dtype) -> None:
+    """Three ways: with NaN among the codes, without, and with zeros of both signs."""
+    codes = torch.arange(256, dtype=torch.uint8).view(dtype)
+    plain = codes[codes.float().isfinite()]
+    for part in (codes, plain, plain[plain.float() == 0]):
+        got, want = packing._numbers(part), part.float()
+        assert torch.equal(got.isnan(), want.isnan())
+        assert torch.equal(torch.nan_to_num(got, nan=0.0), torch.nan_to_num(want, nan=0.0))
+        assert torch.equal(got.signbit() & ~got.isnan(), want.signbit() & ~want.isnan())
+
+
 @formats
 def test_a_number_takes_a_byte_and_a_block_one_more(format: str) -> None:
     packed = Packed(torch.randn(6400), format)

@@ -10,17 +10,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mpno.numerics.elementwise import PIECE, binade
+from mpno.numerics.elementwise import PIECE, binade, magnitude, unsigned_nearest_
 from mpno.specs import Format
 from mpno.specs.formats import BLOCK, SCALE_BIAS
 
 
-def round_blocks(x: Tensor, fmt: Format, round_elements: Callable[[Tensor, Format], Tensor]) -> Tensor:
+def round_blocks(x: Tensor, fmt: Format, chance: Callable[[Tensor, Format], Tensor] | None = None) -> Tensor:
     """Round each block with the scale 2^(floor(log2 m) - top), m its largest magnitude, top the element's exponent.
 
     Scaled values beyond the element's maximum are clamped to it; in a format that does not clamp, a block that has any
     takes the next larger scale. A block whose scale would exceed the largest becomes
     NaN, as does one that holds an infinity or a NaN: the scale has a NaN for that. A row's last block may be shorter.
+    Elements are rounded to nearest, ties to even, or by `chance`.
     """
     element = fmt.element
     if not x.numel() or element is None:
@@ -34,8 +35,13 @@ def round_blocks(x: Tensor, fmt: Format, round_elements: Callable[[Tensor, Forma
         padded = torch.nn.functional.pad(source, (0, missing)) if missing else source
         blocks = padded.unflatten(-1, (-1, min(length, BLOCK)))
         scale = scales(blocks, fmt)
-        elements = (blocks / scale).clamp_(-element.max, element.max)
-        target.copy_(round_elements(elements, element).mul_(scale).flatten(1)[:, :length])
+        elements = torch.div(blocks, scale, out=None if missing else target.view(blocks.shape))
+        elements.clamp_(-element.max, element.max)
+        # Nothing overflows once clamped, and the sign of zero comes back with that of the values.
+        elements = chance(elements, element) if chance else unsigned_nearest_(elements, element)
+        torch.copysign(elements.mul_(scale), blocks, out=elements)
+        if missing or chance:
+            target.copy_(elements.flatten(1)[:, :length])
     return rounded.reshape(x.shape)
 
 
@@ -46,5 +52,5 @@ def scales(blocks: Tensor, fmt: Format) -> Tensor:
     # The largest magnitude's power of two is the largest power of two.
     scale = binade(blocks, largest=True).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
     if not fmt.clamps:
-        scale = torch.where(blocks.abs().amax(-1, keepdim=True) > element.max * scale, 2 * scale, scale)
+        scale = torch.where(magnitude(blocks, largest=True) > element.max * scale, 2 * scale, scale)
     return torch.where(scale <= 2.0**SCALE_BIAS, scale, torch.nan)

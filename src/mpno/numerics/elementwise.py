@@ -24,14 +24,17 @@ _LAYOUT = {
 PIECE, _LARGE = 2**17, 2**19
 
 
-def nearest(x: Tensor, fmt: Format) -> Tensor:
-    """Round to nearest, ties to even. A float64 tensor is rounded once, not by way of float32."""
+def nearest(x: Tensor, fmt: Format, *, within: bool = False) -> Tensor:
+    """Round to nearest, ties to even. A float64 tensor is rounded once, not by way of float32.
+
+    `within` says that no magnitude exceeds the format's maximum, so that nothing has to be done for overflow.
+    """
     if fmt.name in DTYPES and x.dtype is torch.float32:
         return x if fmt.name == "fp32" else x.to(DTYPES[fmt.name]).float()
     if x.dtype is torch.float64 or fmt.exponent_bits < 8:
         if x.dtype is torch.float32 and fmt.mantissa_bits > 21:
             return nearest(x.double(), fmt).float()
-        return _in_pieces(_nearest_by_spacing, x, fmt)
+        return _in_pieces(_nearest_within if within else _nearest_by_spacing, x, fmt)
     return _in_pieces(_nearest_by_bits, x, fmt)
 
 
@@ -51,12 +54,22 @@ def stochastic(x: Tensor, fmt: Format, generator: torch.Generator | None = None)
 def binade(x: Tensor, *, largest: bool = False) -> Tensor:
     """The power of two at or below each magnitude: 2^floor(log2 |x|), 0 for subnormals of the dtype, else infinity.
 
-    `largest` gives that of the largest magnitude along the last axis, which is kept. Comparing exponents as integers is
-    several times faster than comparing magnitudes.
+    `largest` gives that of the largest magnitude along the last axis, which is kept.
     """
-    integer, mask, _, _ = _LAYOUT[x.dtype]
-    exponents = x.view(integer) & mask
-    return (exponents.amax(-1, keepdim=True) if largest else exponents).view(x.dtype)
+    integer, exponent, _, _ = _LAYOUT[x.dtype]
+    return _masked(x, integer, exponent, largest=largest)
+
+
+def magnitude(x: Tensor, *, largest: bool = False) -> Tensor:
+    """Each |x|; `largest` gives the largest along the last axis, which is kept. A NaN is larger than any number."""
+    integer, _, _, _ = _LAYOUT[x.dtype]
+    return _masked(x, integer, torch.iinfo(integer).max, largest=largest)
+
+
+def _masked(x: Tensor, integer: torch.dtype, mask: int, *, largest: bool) -> Tensor:
+    # Without a sign the bits are in the numbers' order; a maximum of integers is several times faster.
+    bits = x.view(integer) & mask
+    return (bits.amax(-1, keepdim=True) if largest else bits).view(x.dtype)
 
 
 def _spacing_binade(x: Tensor, fmt: Format) -> Tensor:
@@ -64,15 +77,23 @@ def _spacing_binade(x: Tensor, fmt: Format) -> Tensor:
     return binade(x).clamp_(fmt.smallest_normal, 2.0**fmt.top)
 
 
-def _nearest_by_spacing(x: Tensor, fmt: Format, out: Tensor) -> None:
-    """Round with additions alone, which is several times faster than comparing and selecting.
+def unsigned_nearest_(x: Tensor, fmt: Format) -> Tensor:
+    """Round in place with additions alone, as if the exponent were unbounded; the sign of zero is lost.
 
     Adding a number whose own spacing is the one wanted makes the addition round, ties to even, to a multiple of that
-    spacing; 1.5 keeps the sum in one binade as long as two bits are dropped.
+    spacing; 1.5 keeps the sum in one binade as long as two bits are dropped. Comparing and selecting takes several
+    times as long.
     """
     shift = _spacing_binade(x, fmt).mul_(1.5 * 2.0 ** (_LAYOUT[x.dtype][2] - fmt.mantissa_bits))
-    torch.add(x, shift, out=out).sub_(shift)
-    torch.copysign(_overflow(out, fmt), x, out=out)
+    return x.add_(shift).sub_(shift)
+
+
+def _nearest_by_spacing(x: Tensor, fmt: Format, out: Tensor) -> None:
+    torch.copysign(_overflow(unsigned_nearest_(out.copy_(x), fmt), fmt), x, out=out)
+
+
+def _nearest_within(x: Tensor, fmt: Format, out: Tensor) -> None:
+    torch.copysign(unsigned_nearest_(out.copy_(x), fmt), x, out=out)
 
 
 def _nearest_by_bits(x: Tensor, fmt: Format, out: Tensor) -> None:

@@ -57,7 +57,21 @@ class Packed:
 
     def unpack(self) -> Any:
         """The numbers, (n,), rounded to the format."""
-        values = self._codes.float()
+        values = _numbers(self._codes)
         if self._scales is not None:
             values = values.unflatten(0, (-1, BLOCK)).mul_(self._scales.float()[:, None]).flatten()
         return values[: self._length].to(self._dtype)
+
+
+def _numbers(codes: Tensor) -> Tensor:
+    """The codes as fp32. A processor has torch convert them one by one; by way of fp16 is several times faster."""
+    if codes.device.type != "cpu":
+        return codes.float()
+    if codes.dtype is torch.float8_e5m2:  # the upper half of an fp16 number
+        return codes.view(torch.uint8).to(torch.int16).bitwise_left_shift_(8).view(torch.float16).float()
+    # One exponent bit less, so the fraction starts one place lower, and a bias less by 8; subnormals become normal
+    # with it. The code of a NaN is then 480 and the only one above 448.
+    bits = codes.view(torch.int8).to(torch.int16)
+    signs = bits & -0x8000
+    numbers = bits.bitwise_left_shift_(7).bitwise_and_(0x3F80).bitwise_or_(signs).view(torch.float16).float().mul_(256)
+    return numbers.masked_fill_(numbers.abs() > 448, torch.nan) if bool(numbers.amax() > 448) else numbers

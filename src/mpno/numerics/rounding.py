@@ -96,13 +96,17 @@ def _round(
 ) -> Tensor:
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"round_to takes float32 or float64 tensors, got {x.dtype}; convert with .float() first")
-    if overflow == "saturate" or (overflow is None and fmt.saturates):
+    within = overflow == "saturate" or (overflow is None and fmt.saturates)
+    if within:
         largest = min(fmt.max, torch.finfo(x.dtype).max)
         x = x.clamp(-largest, largest)
 
     by_chance = fmt.stochastic if rounding is None else rounding == "stochastic"
-    round_elements = partial(stochastic, generator=generator) if by_chance else nearest
-    rounded = round_blocks(x, fmt, round_elements) if fmt.element else round_elements(x, fmt)
+    chance = partial(stochastic, generator=generator) if by_chance else None
+    if fmt.element:
+        rounded = round_blocks(x, fmt, chance)
+    else:
+        rounded = chance(x, fmt) if chance else nearest(x, fmt, within=within)
     if overflow == "strict":
         _refuse_overflow(x, rounded, fmt)
     return rounded
