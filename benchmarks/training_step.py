@@ -75,6 +75,20 @@ ARMS = [
         "ours, matmul, bf16",
         "no tanh",
     ),
+    Arm(
+        "ours, fft, fp32, saved packed",
+        "ours",
+        {"transform": "fft", "precision": "full, saved mxfp8"},
+        "ours, fft, fp32",
+        "activations packed",
+    ),
+    Arm(
+        "ours, matmul, bf16, saved packed",
+        "ours",
+        {"transform": "matmul", "precision": "mixed-bf16, saved mxfp8"},
+        "ours, matmul, bf16",
+        "activations packed",
+    ),
     Arm("peer, AVX2", "peer", {}, "peer", "no AVX-512", AVX2),
     Arm(
         "ours, matmul, fp32, AVX2",

@@ -69,7 +69,7 @@ def test_any_header_is_the_model_s_or_one_line(saved: Path, data: st.DataObject)
         key = data.draw(st.sampled_from(sorted(header)))
         if isinstance(header.get(key), dict) and header[key] and data.draw(st.booleans()):
             place, key = header[key], data.draw(st.sampled_from(sorted(header[key])))
-        place[key] = data.draw(VALUES)
+        place[key] = copy.deepcopy(data.draw(VALUES))  # else a value could be put into itself
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.safetensors")
         save_file(load_file(saved), path, metadata={"mpno": json.dumps(header)})

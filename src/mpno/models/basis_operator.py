@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.models.blocks import Block, ChannelMLP
+from mpno.models.blocks import Block, ChannelMLP, apply_setting
 from mpno.numerics import no_autocast
 from mpno.specs import MpnoError, PrecisionSetting
 from mpno.spectral import Basis, BasisConv
@@ -50,11 +50,7 @@ class BasisOperator(nn.Module):
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
         self.precision = PrecisionSetting.of(precision, where="BasisOperator", layers=len(self.blocks))
-        for mlp in (self.lifting, self.projection):
-            mlp.set_format(self.precision.real)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            block.set_precision(self.precision.layer(index))
+        apply_setting(self.precision, self.blocks, self.lifting, self.projection)
 
     def forward(self, x: Float[Tensor, "b i n"]) -> Float[Tensor, "b o n"]:
         """Map values on the points to values on the points; the result is fp32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -149,3 +150,19 @@ def make_blocks(
             mlp_skip=spec.mlp_skip,
             last=index == spec.layers - 1,
         )
+
+
+@runtime_checkable
+class Formatted(Protocol):
+    """A real layer that runs in a format."""
+
+    def set_format(self, format: str) -> None: ...
+
+
+def apply_setting(setting: PrecisionSetting, blocks: Iterable[nn.Module], *around: Formatted) -> None:
+    """Run each block in the setting, or in its own where the setting names it, and the real layers around them."""
+    for layer in around:
+        layer.set_format(setting.real)
+    for index, block in enumerate(blocks):
+        assert isinstance(block, Block)
+        block.set_precision(setting.layer(index))

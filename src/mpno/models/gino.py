@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.blocks import ChannelMLP, apply_setting, make_blocks
 from mpno.models.checks import check_sizes, spec_of
 from mpno.models.graph import Geometry, KernelIntegral, embed, grid_points
 from mpno.models.padding import pad, unpad
@@ -76,11 +76,7 @@ class GINO(nn.Module):
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
         self.precision = PrecisionSetting.of(precision, where="GINO", layers=self.spec.layers)
-        for part in (self.into, self.lifting, self.out, self.projection):
-            part.set_format(self.precision.real)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            block.set_precision(self.precision.layer(index))
+        apply_setting(self.precision, self.blocks, self.into, self.lifting, self.out, self.projection)
 
     def forward(self, geometry: Geometry) -> Float[Tensor, "1 o n"]:
         """Values at the points of a body, (1, out_channels, n) fp32."""

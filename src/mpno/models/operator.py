@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpno.models.blocks import Block, ChannelMLP, make_blocks
+from mpno.models.blocks import ChannelMLP, apply_setting, make_blocks
 from mpno.models.checks import check_field
 from mpno.numerics import no_autocast, recomputing
 from mpno.specs import FNOSpec, PrecisionSetting, SFNOSpec
@@ -56,11 +56,7 @@ class FourierOperator(nn.Module, Generic[Spec]):
     def set_precision(self, precision: PrecisionSetting | str) -> None:
         """Run in another setting from now on, each block in its own where the setting names it."""
         self.precision = PrecisionSetting.of(precision, where=type(self).__name__, layers=self.spec.layers)
-        for mlp in (self.lifting, self.projection):
-            mlp.set_format(self.precision.real)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            block.set_precision(self.precision.layer(index))
+        apply_setting(self.precision, self.blocks, self.lifting, self.projection)
 
     def forward(self, x: Float[Tensor, "b i *grid"]) -> Float[Tensor, "b o *grid"]:
         """Map a field to a field on the same grid; the result is fp32."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mpno.numerics.elementwise import PIECE, binade, magnitude, unsigned_nearest_
+from mpno.numerics.elementwise import PIECE, binade, largest_magnitude, unsigned_nearest_
 from mpno.specs import Format
 from mpno.specs.formats import BLOCK, SCALE_BIAS
 
@@ -49,8 +49,8 @@ def scales(blocks: Tensor, fmt: Format) -> Tensor:
     """The scale of each block, NaN where it has none; the last axis is the block's, and is kept."""
     element = fmt.element
     assert element is not None
-    # The largest magnitude's power of two is the largest power of two.
-    scale = binade(blocks, largest=True).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
+    largest = largest_magnitude(blocks)
+    scale = binade(largest).mul_(2.0**-element.top).clamp_(min=2.0**-SCALE_BIAS)
     if not fmt.clamps:
-        scale = torch.where(magnitude(blocks, largest=True) > element.max * scale, 2 * scale, scale)
+        scale = torch.where(largest > element.max * scale, 2 * scale, scale)
     return torch.where(scale <= 2.0**SCALE_BIAS, scale, torch.nan)

@@ -51,25 +51,19 @@ def stochastic(x: Tensor, fmt: Format, generator: torch.Generator | None = None)
     return torch.copysign(_overflow(whole.add_(up).mul_(spacing), fmt), x)
 
 
-def binade(x: Tensor, *, largest: bool = False) -> Tensor:
-    """The power of two at or below each magnitude: 2^floor(log2 |x|), 0 for subnormals of the dtype, else infinity.
+def binade(x: Tensor) -> Tensor:
+    """The power of two at or below each magnitude: 2^floor(log2 |x|), 0 for subnormals of the dtype, else infinity."""
+    integer, mask, _, _ = _LAYOUT[x.dtype]
+    return (x.view(integer) & mask).view(x.dtype)
 
-    `largest` gives that of the largest magnitude along the last axis, which is kept.
+
+def largest_magnitude(x: Tensor) -> Tensor:
+    """The largest |x| along the last axis, which is kept; a NaN is larger than any number.
+
+    Without their signs numbers are in the order of their bits, and a maximum of integers is several times faster.
     """
-    integer, exponent, _, _ = _LAYOUT[x.dtype]
-    return _masked(x, integer, exponent, largest=largest)
-
-
-def magnitude(x: Tensor, *, largest: bool = False) -> Tensor:
-    """Each |x|; `largest` gives the largest along the last axis, which is kept. A NaN is larger than any number."""
     integer, _, _, _ = _LAYOUT[x.dtype]
-    return _masked(x, integer, torch.iinfo(integer).max, largest=largest)
-
-
-def _masked(x: Tensor, integer: torch.dtype, mask: int, *, largest: bool) -> Tensor:
-    # Without a sign the bits are in the numbers' order; a maximum of integers is several times faster.
-    bits = x.view(integer) & mask
-    return (bits.amax(-1, keepdim=True) if largest else bits).view(x.dtype)
+    return (x.view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
 
 
 def _spacing_binade(x: Tensor, fmt: Format) -> Tensor:

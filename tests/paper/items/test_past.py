@@ -62,7 +62,14 @@ def fp8() -> ItemTables:
         {"part": "darcy", "arm": "fp16", "precision": label, "output": 0.1, "gradient": gradient, "zero": 0.5}
         for label, gradient in (("mixed", 1e-3), ("mixed-fp8_e4m3_sat", 0.9), ("mixed-e5m4", 0.03))
     ]
-    return item(part(arms(2.0, 1.2, 1.01), control=CONTROL), {"step": pd.DataFrame(step)})
+    # Tested in FP16, half of what e5m2 lost is back.
+    tested = [
+        {"part": "darcy", "arm": "e5m2", "seed": seed, "role": role, "l2": factor * value}
+        for seed, value in enumerate(FP16)
+        for role, factor in (("trained", 1.2), ("setting", 1.1))
+    ]
+    probes = {"step": pd.DataFrame(step), "tested": pd.DataFrame(tested)}
+    return item(part(arms(2.0, 1.2, 1.01), control=CONTROL), probes)
 
 
 def test_a_row_says_what_is_held_in_what(fp8: ItemTables) -> None:
@@ -74,7 +81,9 @@ def test_a_row_says_what_is_held_in_what(fp8: ItemTables) -> None:
     assert rows.loc["e4m3", "bound_values"] == pytest.approx(17**2 / 16**2 - 1)
     assert rows.loc["mx", "bound_gradients"] == pytest.approx(9**2 / 8**2 - 1)
     assert rows.loc["e4m3", "step_gradient"] == 0.9 and math.isnan(rows.loc["mx", "step_gradient"])
+    assert rows["tested_change"].dropna().to_dict() == {"e5m2": pytest.approx(0.1)}
     drawn = past_fp8.table(fp8)
+    assert drawn.shown["L2 change, tested in fp16"].iloc[2].startswith("+10.0 % [")
     assert "darcy, mx: equivalent within 5 %, where plain e4m3 and e5m2 fail" in drawn.notes
     assert not drawn.shown.map(lambda cell: "nan" in cell or "None" in cell).any().any()
     assert (

@@ -13,13 +13,16 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from mpno.paper.comparison import percent_cell
 from mpno.paper.drawing import Drawing, Table
 from mpno.paper.readings import READINGS, read_arm, read_cells, reading_notes
 from mpno.paper.records import NONE, ItemData, ItemTables
+from mpno.paper.statistics import paired_change
 from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
-PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": ("e4m3-hhh", "e5m2-hhh")}
+_BLOCK = ("e4m3-hhh", "e5m2-hhh")
+PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": _BLOCK, "mx-up-hhh": _BLOCK}
 """For arms with blocks of e4m3, what plain clipped FP8 does in the same places: there is no credit where any of it does
 as well as FP16."""
 _PARTS = ("transform", "contraction", "inverse")
@@ -33,7 +36,7 @@ def table(item: ItemTables) -> Table:
 
 
 def numbers(item: ItemTables) -> pd.DataFrame:
-    """One row per part and arm; the first step's errors where the probe has them."""
+    """One row per part and arm; where probes have them, the first step's errors and its models' error in FP16."""
     steps = {row["precision"]: row for row in item.probes["step"].to_dict("records")}
     rows = []
     for part, data in item.parts.items():
@@ -41,8 +44,18 @@ def numbers(item: ItemTables) -> pd.DataFrame:
         for arm in data.context["arms"]:
             step = steps.get(arm["label"], {}) if asked else {}
             row = {"part": part} | read_arm(data, arm) | _about(arm["label"])
-            rows.append(row | {f"step_{key}": step.get(key, math.nan) for key in ("output", "gradient", "zero")})
+            row |= {f"step_{key}": step.get(key, math.nan) for key in ("output", "gradient", "zero")}
+            rows.append(row | _tested(item.probes["tested"], part, data, arm))
     return pd.DataFrame(rows)
+
+
+def _tested(probe: pd.DataFrame, part: str, data: ItemData, arm: Mapping[str, Any]) -> dict[str, float]:
+    """The change of L2 of an arm's models once they are tested in FP16, as what they are held against was."""
+    found = probe[(probe["part"] == part) & (probe["arm"] == arm["name"]) & (probe["role"] == "setting")]
+    mine = dict(zip(found["seed"], found["l2"], strict=True)) if arm["against"] else {}
+    against = data.values(arm["against"], "l2", data.resolutions[0]) if mine else {}
+    change = paired_change(mine, against, confidence=data.context["compare"]["confidence"])
+    return {"tested_change": change.mean, "tested_change_low": change.low, "tested_change_high": change.high}
 
 
 def _about(label: str) -> dict[str, Any]:
@@ -96,6 +109,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "gradient": _percent(row["step_gradient"]),
         "zero": _percent(row["step_zero"]),
         **{key: cells[key] for key in ("evidence", "seeds", "L2", "L2 change", "verdict")},
+        "L2 change, tested in fp16": percent_cell(*(row[f"tested_change{tail}"] for tail in ("", "_low", "_high"))),
     }
 
 
@@ -122,6 +136,8 @@ def _notes(item: ItemTables) -> list[str]:
         "two is clamped",
         "first step: relative errors of output and gradient in one step of the untrained model against full precision "
         "with the same stabiliser, first seed; zero: the share of gradients that are zero",
+        "tested in fp16: the same trained models, used in FP16 for the test; what is left of the change was done to "
+        "the weights",
     ]
 
 
