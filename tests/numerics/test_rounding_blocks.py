@@ -19,11 +19,13 @@ from rounding_oracles import same
 from mpno.numerics import hold, round_to
 from mpno.specs import MpnoError, get_format
 
-ELEMENTS: dict[str, tuple[Any, float, int]] = {  # type, maximum, exponent of the maximum
+ELEMENTS: dict[str, tuple[Any, float, int]] = {  # type, if numpy has it, maximum, exponent of the maximum
     "mxfp8": (ml_dtypes.float8_e4m3fn, 448.0, 8),
     "mxfp8_e5m2": (ml_dtypes.float8_e5m2, 57344.0, 15),
+    "mxint8": (None, 127 / 64, 0),
 }
 BLOCKS = {"mxfp8": gfloat.formats.format_info_mxfp8_e4m3, "mxfp8_e5m2": gfloat.formats.format_info_mxfp8_e5m2}
+BLOCKS["mxint8"] = gfloat.formats.format_info_mxint8
 names = pytest.mark.parametrize("name", ELEMENTS)
 SCALED_UP = "mxfp8_up"
 ROWS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=70)
@@ -41,7 +43,10 @@ def by_numpy(x: NDArray[np.float32], name: str) -> NDArray[np.float32]:
             scale = 2.0 ** max(exponent, -127)
             if name == SCALED_UP:  # the smallest power of two that leaves nothing to clamp
                 scale = 2.0 ** max(np.ceil(np.log2(np.abs(block).max() / largest)), -127) if block.any() else 2.0**-127
-            rounded.append(np.clip(block / scale, -largest, largest).astype(dtype).astype(np.float64) * scale)
+            clipped = np.clip(block / scale, -largest, largest)
+            # numpy rounds halves to even.
+            elements = np.round(64 * clipped) / 64 if dtype is None else clipped.astype(dtype).astype(np.float64)
+            rounded.append(elements * scale)
         rows.append(np.concatenate(rounded))
     with np.errstate(over="ignore"):
         return np.stack(rows).reshape(x.shape).astype(np.float32)
@@ -112,12 +117,15 @@ def test_blocks_know_nothing_of_each_other(name: str) -> None:
 @names
 def test_the_unit_roundoff_bounds_what_is_normal_in_its_block(name: str) -> None:
     fmt = get_format(name)
-    _, _, top = ELEMENTS[name]
-    x = torch.rand(2000, 32, dtype=torch.float64) + 2.0**-4  # all normal: within 2^5 of their block's largest
+    assert fmt.element is not None
+    # Within 2^5 of their block's largest; integers are normal in the upper half alone.
+    x = torch.rand(2000, 32, dtype=torch.float64) + 2.0**-4
     error = (round_to(x, name) - x).abs() / x
-    assert error.max() <= fmt.unit_roundoff
-    assert error.max() >= 0.9 * fmt.unit_roundoff
-    assert 2.0**-5 * 2.0**top >= get_format(f"fp8_{'e5m2' if 'e5m2' in name else 'e4m3'}").smallest_normal
+    scale = torch.exp2(torch.floor(torch.log2(x.amax(-1, keepdim=True))) - fmt.element.top)
+    normal = x >= scale * fmt.element.smallest_normal
+    assert error[normal].max() <= fmt.unit_roundoff
+    assert error[normal].max() >= 0.9 * fmt.unit_roundoff
+    assert normal.all() or fmt.element.smallest_normal == 1
 
 
 def test_what_the_scale_leaves_above_the_maximum_is_clamped() -> None:
@@ -167,7 +175,8 @@ def test_chance_chooses_between_elements(name: str) -> None:
     for block in (slice(0, 32), slice(32, 64)):
         scale = 2.0 ** (np.frexp(x[block].abs().max().item())[1] - 1 - top)
         scaled = np.clip(x[block].double().numpy() / scale, -largest, largest)
-        values = np.arange(128, dtype=np.uint8).view(dtype).astype(np.float64)
+        codes = np.arange(128, dtype=np.uint8)
+        values = codes / 64 if dtype is None else codes.view(dtype).astype(np.float64)
         values = values[np.isfinite(values)]
         above = np.minimum(np.searchsorted(values, np.abs(scaled)), len(values) - 1)
         gap = np.where(values[above] == np.abs(scaled), 1.0, values[above] - values[np.maximum(above - 1, 0)])

@@ -38,7 +38,7 @@ class Format:
         stochastic: whether values are rounded up or down by chance, so that the mean is the value itself.
 
     Source: IEEE 754-2019 for fp32 and fp16; the OCP 8-bit Floating Point Specification 1.0 (2023) for fp8; the OCP
-    Microscaling Formats Specification 1.0 (2023) for mxfp8.
+    Microscaling Formats Specification 1.0 (2023) for mxfp8 and mxint8.
     """
 
     name: str
@@ -53,7 +53,8 @@ class Format:
 
     @property
     def bias(self) -> int:
-        return 2 ** (self.exponent_bits - 1) - 1
+        """A field of one bit tells subnormals from [1, 2), which have one spacing: it writes integers."""
+        return 2 ** (self.exponent_bits - 1) - 1 if self.exponent_bits > 1 else 1
 
     @property
     def top(self) -> int:
@@ -104,6 +105,8 @@ def _blocks(name: str, element: Format, *, clamps: bool = True) -> Format:
 
 # e4m3 spends the top exponent on numbers, all but one code: its maximum is 448, not 240.
 _E4M3, _E5M2 = Format("fp8_e4m3", 4, 3, 448.0), _ieee("fp8_e5m2", 5, 2)
+# Multiples of 1/64 up to 127/64. The specification allows to leave -2 unused, so that both signs clip alike.
+_INT8 = Format("int8", 1, 6, 127 / 64)
 
 FORMATS: dict[str, Format] = {
     "fp32": _ieee("fp32", 8, 23),
@@ -115,6 +118,7 @@ FORMATS: dict[str, Format] = {
     "mxfp8": _blocks("mxfp8", _E4M3),
     "mxfp8_e5m2": _blocks("mxfp8_e5m2", _E5M2),
     "mxfp8_up": _blocks("mxfp8_up", _E4M3, clamps=False),
+    "mxint8": _blocks("mxint8", _INT8),
 }
 
 

@@ -21,9 +21,9 @@ from mpno.paper.statistics import paired_change
 from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
-_BLOCK = ("e4m3-hhh", "e5m2-hhh")
-PLAIN = {"mx": ("e4m3", "e5m2"), "mx-up": ("e4m3", "e5m2"), "mx-hhh": _BLOCK, "mx-up-hhh": _BLOCK}
-"""For arms with blocks of e4m3, what plain clipped FP8 does in the same places: there is no credit where any of it does
+_PLAIN = ("e4m3", "e5m2")
+PLAIN = {"mx-int8": _PLAIN, "mx-up": _PLAIN, "mx": _PLAIN, "mx-hhh": ("e4m3-hhh", "e5m2-hhh")}
+"""For arms with blocks, what plain clipped FP8 does in the same places: there is no credit where any of it does
 as well as FP16."""
 _PARTS = ("transform", "contraction", "inverse")
 
@@ -128,12 +128,12 @@ def _notes(item: ItemTables) -> list[str]:
         *notes,
         *READINGS,
         "mxfp8: blocks of up to 32 neighbours along the last axis in memory share a power of two; elements are e4m3, "
-        "or e5m2 in mxfp8_e5m2. The last axis is the channels, of which a row of fewer than 32 is a block of its own; "
-        "real and imaginary parts of the channels' coefficients count together under fft. Master weights, their "
-        "gradients and the optimiser are fp32",
+        "e5m2 in mxfp8_e5m2, integers in mxint8. The last axis is the channels, of which a row of fewer than 32 is a "
+        "block of its own; real and imaginary parts of the channels' coefficients count together under fft. Master "
+        "weights, their gradients and the optimiser are fp32",
         "bound: (1 + u)^2 - 1, the relative part of Theorem 4 (docs/theory.md), the worst case of a product of two "
-        "rounded numbers; in a block format u is 1/8, for what lies between the largest element and the next power of "
-        "two is clamped",
+        "rounded numbers; in mxfp8 u is 1/8, for what lies between the largest element and the next power of two is "
+        "clamped; in mxint8 it holds for the upper half of a block's range, below which errors do not fall with values",
         "first step: relative errors of output and gradient in one step of the untrained model against full precision "
         "with the same stabiliser, first seed; zero: the share of gradients that are zero",
         "tested in fp16: the same trained models, used in FP16 for the test; what is left of the change was done to "
