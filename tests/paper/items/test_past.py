@@ -26,7 +26,7 @@ def arms(e4m3: float, e5m2: float, blocks: float) -> dict[str, Toy]:
         "fp16": Toy("mixed", FP16),
         "e4m3": Toy("mixed-fp8_e4m3_sat", times(e4m3), "fp16"),
         "e5m2": Toy("mixed-fp8_e5m2_sat", times(e5m2), "fp16"),
-        "mx": Toy("mixed-mxfp8", times(blocks), "fp16"),
+        "mx-up": Toy("mixed-mxfp8_up", times(blocks), "fp16"),
         "chance": Toy("half-mxfp8_back_mxfp8_e5m2_stochastic HHF, stabiliser none", times(blocks)[:1], "fp16"),
     }
 
@@ -34,10 +34,10 @@ def arms(e4m3: float, e5m2: float, blocks: float) -> dict[str, Toy]:
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ((2.0, 1.2, 1.02), "mx: equivalent within 5 %, where plain e4m3 and e5m2 fail"),
-        ((2.0, 1.2, 1.3), "mx: worse by more than 5 %, where plain e4m3 and e5m2 fail"),
+        ((2.0, 1.2, 1.02), "mx-up: equivalent within 5 %, where plain e4m3 and e5m2 fail"),
+        ((2.0, 1.2, 1.3), "mx-up: worse by more than 5 %, where plain e4m3 and e5m2 fail"),
         # One of the two does as well as FP16.
-        ((2.0, 1.02, 1.01), "mx: no credit, plain FP8 is not known to be worse than FP16 by more than the margin"),
+        ((2.0, 1.02, 1.01), "mx-up: no credit, plain FP8 is not known to be worse than FP16 by more than the margin"),
     ],
 )
 def test_the_rule_can_come_out_either_way(errors: tuple[float, float, float], said: str) -> None:
@@ -46,10 +46,10 @@ def test_the_rule_can_come_out_either_way(errors: tuple[float, float, float], sa
 
 def test_without_seeds_or_power_there_is_no_verdict() -> None:
     toys = {name: Toy(toy.label, toy.l2[:1], toy.against) for name, toy in arms(2.0, 2.0, 1.0).items()}
-    assert past_fp8.findings(part(toys, control=CONTROL)) == ["mx: one seed, no verdict"]
+    assert past_fp8.findings(part(toys, control=CONTROL)) == ["mx-up: one seed, no verdict"]
     toys = arms(2.0, 1.2, 1.01) | {"weak": Toy("mixed-e5m2", FP16, "fp16")}
     found = past_fp8.findings(part(toys, control=("weak", ["fp16"])))
-    assert found == ["mx: no power at this scale, where plain e4m3 and e5m2 fail"]
+    assert found == ["mx-up: no power at this scale, where plain e4m3 and e5m2 fail"]
 
 
 def item(data: ItemData, probes: dict[str, pd.DataFrame]) -> ItemTables:
@@ -79,12 +79,12 @@ def test_a_row_says_what_is_held_in_what(fp8: ItemTables) -> None:
     ]  # fmt: skip
     # Theorem 4 with u = 1/16 and, where the largest of a block is clamped, 1/8.
     assert rows.loc["e4m3", "bound_values"] == pytest.approx(17**2 / 16**2 - 1)
-    assert rows.loc["mx", "bound_gradients"] == pytest.approx(9**2 / 8**2 - 1)
-    assert rows.loc["e4m3", "step_gradient"] == 0.9 and math.isnan(rows.loc["mx", "step_gradient"])
+    assert rows.loc["chance", "bound_values"] == pytest.approx(9**2 / 8**2 - 1)
+    assert rows.loc["e4m3", "step_gradient"] == 0.9 and math.isnan(rows.loc["mx-up", "step_gradient"])
     assert rows["tested_change"].dropna().to_dict() == {"e5m2": pytest.approx(0.1)}
     drawn = past_fp8.table(fp8)
     assert drawn.shown["L2 change, tested in fp16"].iloc[2].startswith("+10.0 % [")
-    assert "darcy, mx: equivalent within 5 %, where plain e4m3 and e5m2 fail" in drawn.notes
+    assert "darcy, mx-up: equivalent within 5 %, where plain e4m3 and e5m2 fail" in drawn.notes
     assert not drawn.shown.map(lambda cell: "nan" in cell or "None" in cell).any().any()
     assert (
         drawn.shown.iloc[4]["gradients in"] == "mxfp8_e5m2, by chance" and drawn.shown.iloc[4]["stabiliser"] == "none"

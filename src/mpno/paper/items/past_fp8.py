@@ -1,4 +1,4 @@
-"""FP8 with block scales beside plain FP8 and FP16: which operands tolerate which element, and what rounding does."""
+"""Eight bits with block scales beside plain FP8 and FP16: which element, for which operands, rounded how."""
 
 # pandas' own types do not follow selections.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -22,7 +22,7 @@ from mpno.paper.style import SHORT, TEXT_WIDTH, look
 from mpno.specs import Format, PrecisionSetting, get_format
 
 _PLAIN = ("e4m3", "e5m2")
-PLAIN = {"mx-int8": _PLAIN, "mx-up": _PLAIN, "mx": _PLAIN, "mx-hhh": ("e4m3-hhh", "e5m2-hhh")}
+PLAIN = {"mx-int8": _PLAIN, "mx-up": _PLAIN}
 """For arms with blocks, what plain clipped FP8 does in the same places: there is no credit where any of it does
 as well as FP16."""
 _PARTS = ("transform", "contraction", "inverse")
