@@ -151,10 +151,11 @@ def figure(item: ItemTables) -> Drawing:
     with look():
         drawn = Figure(figsize=(TEXT_WIDTH, 0.9 + 0.15 * max(len(changes), len(probe))), layout="constrained")
         left, right = drawn.subplots(1, 2)
+        left.set_xscale("symlog", linthresh=10)
+        left.margins(x=0.08)
         left.axvspan(-margin, margin, color="0.92", linewidth=0)
         _dots(left, [(_name(row), row) for row in changes.to_dict("records")])
         left.set(title="(a) change of test L2", xlabel="% of FP16's error")
-        left.set_xscale("symlog", linthresh=10)
         left.set_xticks([-10, 0, 10, 100], ["-10", "0", "10", "100"])
         for place, row in enumerate(probe):
             for key, marker in (("gradient", "o"), ("output", "|")):
