@@ -103,13 +103,13 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
         "values in": row["values"],
         "gradients in": row["gradients"] + (", by chance" if row["gradients_rounded"] == "by chance" else ""),
         "where": row["in_format"],
+        **{key: cells[key] for key in ("evidence", "seeds", "L2", "L2 change", "verdict")},
+        "L2 change, tested in fp16": percent_cell(*(row[f"tested_change{tail}"] for tail in ("", "_low", "_high"))),
         "stabiliser": PrecisionSetting.model_validate(row["setting"]).stabiliser,
         "bound": _percent(row["bound_values"]),
         "first step: output": _percent(row["step_output"]),
         "gradient": _percent(row["step_gradient"]),
         "zero": _percent(row["step_zero"]),
-        **{key: cells[key] for key in ("evidence", "seeds", "L2", "L2 change", "verdict")},
-        "L2 change, tested in fp16": percent_cell(*(row[f"tested_change{tail}"] for tail in ("", "_low", "_high"))),
     }
 
 
